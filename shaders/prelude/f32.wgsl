@@ -1,0 +1,2 @@
+alias real = f32;
+alias real4 = vec4<f32>;

@@ -1,0 +1,151 @@
+import { ScanvasError } from "../errors.ts";
+import { packParams, type Kernel } from "./shader.ts";
+import { makeTensor, type Tensor, type TensorType } from "./tensor.ts";
+
+/** What record functions may know of the device: plain data, so that a recording can be made (and planned) without one. */
+export interface DeviceProfile {
+  /** WebGPU limits that shape dispatches; the specification's defaults when planning without a device. */
+  readonly limits: {
+    readonly maxStorageBufferBindingSize: number;
+    readonly maxBufferSize: number;
+    readonly maxComputeWorkgroupsPerDimension: number;
+    readonly maxComputeWorkgroupStorageSize: number;
+  };
+  /** `shader-f16` is there, and f16 arithmetic was asked for. */
+  readonly f16: boolean;
+  /** The matrix kernel that won the trial on this adapter (see kernels/gemm_trial.ts). */
+  readonly gemm: "tile" | "register";
+}
+
+export const DEFAULT_PROFILE: DeviceProfile = {
+  limits: {
+    maxStorageBufferBindingSize: 128 << 20,
+    maxBufferSize: 256 << 20,
+    maxComputeWorkgroupsPerDimension: 65535,
+    maxComputeWorkgroupStorageSize: 16384,
+  },
+  f16: false,
+  gemm: "tile",
+};
+
+export interface Dispatch {
+  readonly kind: "dispatch";
+  readonly label: string;
+  readonly kernel: Kernel;
+  readonly arithmetic: "f32" | "f16";
+  readonly weights: "f32" | "f16";
+  readonly constants: Readonly<Record<string, number>>;
+  /** One per binding of the kernel, in its order; undefined where the kernel was told not to touch it. */
+  readonly tensors: readonly (Tensor | undefined)[];
+  readonly params: Uint8Array;
+  readonly grid: readonly [number, number, number];
+  /** Floating-point operations, counted by the record function: what submits are cut by and benchmarks divide by. */
+  readonly flops: number;
+}
+
+export interface Copy {
+  readonly kind: "copy";
+  readonly label: string;
+  readonly from: Tensor;
+  readonly to: Tensor;
+  readonly bytes: number;
+}
+
+export type Command = Dispatch | Copy;
+
+export interface DispatchOptions {
+  grid: readonly number[];
+  params?: Readonly<Record<string, number>>;
+  constants?: Readonly<Record<string, number>>;
+  arithmetic?: "f32" | "f16";
+  flops?: number;
+}
+
+/** A list of GPU commands as plain data. Record functions only append; nothing runs and nothing is allocated here. */
+export class Recording {
+  readonly commands: Command[] = [];
+  readonly #scope: string[] = [];
+
+  constructor(
+    readonly label: string,
+    readonly profile: DeviceProfile = DEFAULT_PROFILE,
+  ) {}
+
+  /** A tensor that lives from its first to its last use in this recording; the arena gives it memory shared with others. */
+  temp(label: string, shape: readonly number[], type: TensorType = "f32"): Tensor {
+    return makeTensor([...this.#scope, label].join("."), shape, type);
+  }
+
+  /** Prefixes the labels of everything recorded inside, e.g. "block3.attention". */
+  scope<T>(label: string, body: () => T): T {
+    this.#scope.push(label);
+    try {
+      return body();
+    } finally {
+      this.#scope.pop();
+    }
+  }
+
+  /** Appends one dispatch of `grid` workgroups. Every binding must be given or explicitly undefined. */
+  dispatch(kernel: Kernel, operands: Readonly<Record<string, Tensor | undefined>>, options: DispatchOptions): void {
+    const where = `${[...this.#scope, kernel.name].join(".")}`;
+    let weights: "f32" | "f16" = "f32";
+    const tensors = kernel.bindings
+      .filter((binding) => binding.access !== "uniform")
+      .map((binding) => {
+        if (!(binding.name in operands)) throw new ScanvasError("TensorError", `${where}: ${binding.name} was not given`);
+        const tensor = operands[binding.name];
+        if (tensor && tensor.bytes > this.profile.limits.maxStorageBufferBindingSize) {
+          throw new ScanvasError(
+            "LimitError",
+            `${where}: ${tensor.label} [${tensor.shape}] needs a binding of ${tensor.bytes} bytes, this device allows ` +
+              `${this.profile.limits.maxStorageBufferBindingSize}; choose a smaller height or width`,
+          );
+        }
+        if (tensor && binding.weight) weights = tensor.type === "f16" ? "f16" : "f32";
+        else if (tensor?.type === "f16") {
+          throw new ScanvasError("TensorError", `${where}: ${tensor.label} is f16, ${binding.name} expects f32`);
+        }
+        return tensor;
+      });
+    const [x, y = 1, z = 1] = options.grid as [number, number?, number?];
+    const most = this.profile.limits.maxComputeWorkgroupsPerDimension;
+    if (!(x >= 1 && y >= 1 && z >= 1) || Math.max(x, y, z) > most) {
+      throw new ScanvasError("LimitError", `${where}: grid [${x}, ${y}, ${z}] is outside 1..${most}; choose a smaller size`);
+    }
+    for (const name of Object.keys(options.constants ?? {})) {
+      if (!kernel.overrides.has(name)) throw new ScanvasError("TensorError", `${where}: no override named ${name}`);
+    }
+    this.commands.push({
+      kind: "dispatch",
+      label: where,
+      kernel,
+      arithmetic: options.arithmetic ?? "f32",
+      weights,
+      constants: options.constants ?? {},
+      tensors,
+      params: packParams(kernel, options.params ?? {}),
+      grid: [x, y, z],
+      flops: options.flops ?? 0,
+    });
+  }
+
+  /** Copies all of `from` to the start of `to` (same element type). */
+  copy(from: Tensor, to: Tensor): void {
+    const label = [...this.#scope, "copy"].join(".");
+    if (from.bytes > to.bytes) throw new ScanvasError("TensorError", `${label}: ${from.label} does not fit ${to.label}`);
+    this.commands.push({ kind: "copy", label, from, to, bytes: from.bytes });
+  }
+
+  /** Tensors a command touches, as owners of memory. */
+  static touched(command: Command): Tensor[] {
+    const tensors = command.kind === "copy" ? [command.from, command.to] : command.tensors;
+    return tensors.filter((t) => t !== undefined).map((t) => t.base ?? t);
+  }
+}
+
+/** A one-dimensional amount of workgroups as a grid within the dispatch limit; the shader reads `linear_workgroup(id)`. */
+export function linearGrid(workgroups: number): [number, number] {
+  const x = Math.min(workgroups, 65535);
+  return [x, Math.ceil(workgroups / x)];
+}

@@ -1,0 +1,93 @@
+import { ScanvasError } from "../errors.ts";
+
+/**
+ * What a WGSL file declares: bindings, the fields of `struct Params`, overrides. They are written once, in the shader, and read
+ * from it here, so TypeScript never repeats an order or an offset.
+ */
+export interface Kernel {
+  readonly name: string;
+  readonly source: string;
+  readonly lib: readonly string[];
+  readonly bindings: readonly Binding[];
+  readonly params: readonly Field[];
+  readonly overrides: ReadonlySet<string>;
+  /** True when some binding is `Weight4`: its storage (f32 or packed f16) then follows the bound tensor. */
+  readonly readsWeights: boolean;
+}
+
+export interface Binding {
+  readonly name: string;
+  readonly index: number;
+  readonly access: "read" | "read_write" | "uniform";
+  readonly weight: boolean;
+}
+
+interface Field {
+  readonly name: string;
+  readonly type: "u32" | "i32" | "f32";
+}
+
+const preludes = import.meta.glob<string>("../../shaders/prelude/*.wgsl", { query: "?raw", import: "default", eager: true });
+const libs = import.meta.glob<string>("../../shaders/lib/*.wgsl", { query: "?raw", import: "default", eager: true });
+
+/** Reads one WGSL file of `shaders/`; `lib` names files of `shaders/lib` that are put in front of it. */
+export function defineKernel(name: string, source: string, options: { lib?: readonly string[] } = {}): Kernel {
+  const bindings: Binding[] = [];
+  const bindingPattern =
+    /@group\(0\)\s*@binding\((\d+)\)\s*var<(uniform|storage,\s*(read_write|read))>\s*(\w+)\s*:\s*([^;]+);/g;
+  for (const [, index, space, access, binding, type] of source.matchAll(bindingPattern)) {
+    bindings.push({
+      name: binding!,
+      index: Number(index),
+      access: space === "uniform" ? "uniform" : (access as "read" | "read_write"),
+      weight: /\bWeight4?\b/.test(type!),
+    });
+  }
+  const params: Field[] = [];
+  const struct = /struct Params\s*\{([^}]*)\}/.exec(source)?.[1] ?? "";
+  for (const [, field, type] of struct.matchAll(/(\w+)\s*:\s*(u32|i32|f32)/g)) {
+    params.push({ name: field!, type: type as Field["type"] });
+  }
+  const overrides = new Set([...source.matchAll(/^\s*override\s+(\w+)/gm)].map((match) => match[1]!));
+  for (const lib of options.lib ?? []) {
+    for (const match of libSource(lib).matchAll(/^\s*override\s+(\w+)/gm)) overrides.add(match[1]!);
+  }
+  return {
+    name,
+    source,
+    lib: options.lib ?? [],
+    bindings: bindings.sort((a, b) => a.index - b.index),
+    params,
+    overrides,
+    readsWeights: bindings.some((b) => b.weight),
+  };
+}
+
+const libSource = (name: string): string => {
+  const source = libs[`../../shaders/lib/${name}.wgsl`];
+  if (source === undefined) throw new Error(`shaders/lib/${name}.wgsl does not exist`);
+  return source;
+};
+
+/** The whole text of one variant: prelude (`real`), weight storage, libraries, kernel. Byte-stable, so driver caches hit. */
+export function composeShader(kernel: Kernel, arithmetic: "f32" | "f16", weights: "f32" | "f16"): string {
+  return [
+    preludes[`../../shaders/prelude/${arithmetic}.wgsl`]!,
+    ...(kernel.readsWeights ? [preludes[`../../shaders/prelude/weights_${weights}.wgsl`]!] : []),
+    ...kernel.lib.map(libSource),
+    kernel.source,
+  ].join("\n");
+}
+
+/** Lays the values of `struct Params` out as its shader declares them (4 bytes a field). */
+export function packParams(kernel: Kernel, values: Readonly<Record<string, number>>): Uint8Array {
+  const view = new DataView(new ArrayBuffer(Math.max(16, Math.ceil(kernel.params.length / 4) * 16)));
+  kernel.params.forEach(({ name, type }, i) => {
+    const value = values[name];
+    if (value === undefined) throw new ScanvasError("TensorError", `${kernel.name}: Params.${name} was not given`);
+    if (type === "f32") view.setFloat32(4 * i, value, true);
+    else if (type === "i32") view.setInt32(4 * i, value, true);
+    else view.setUint32(4 * i, value, true);
+  });
+  return new Uint8Array(view.buffer);
+}

@@ -1,0 +1,97 @@
+import { random, type KernelCase, type KernelCases } from "./case.ts";
+import { gemm, type Activation, type GemmVariant } from "./gemm.ts";
+
+const activations: Record<Activation, (x: number) => number> = {
+  none: (x) => x,
+  gelu_tanh: (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
+  silu: (x) => x / (1 + Math.exp(-x)),
+  relu: (x) => Math.max(x, 0),
+};
+
+interface Shape {
+  rows: number;
+  columns: number;
+  depth: number;
+  variant: GemmVariant;
+  weights?: "f32" | "f16";
+  activation?: Activation;
+  bias?: boolean;
+  /** Rows that share one gate vector. */
+  gate?: number;
+  residual?: "add" | "multiply";
+  splits?: number[];
+  bench?: boolean;
+}
+
+function gemmCase(s: Shape): KernelCase {
+  const { rows, columns, depth, variant, activation = "none", gate } = s;
+  const splits = s.splits ?? [columns];
+  const options = [s.bias && "bias", activation !== "none" && activation, gate && "gate", s.residual, s.splits && "split"];
+  return {
+    name: `${variant} ${rows}x${columns}x${depth} ${s.weights ?? "f32"} ${options.filter(Boolean).join(" ")}`.trim(),
+    inputs: () => ({
+      x: random([rows, depth], 1),
+      w: random([columns, depth], 2, 1 / Math.sqrt(depth), s.weights ?? "f32"),
+      ...(s.bias ? { bias: random([columns], 3) } : {}),
+      ...(gate ? { gate: random([Math.ceil(rows / gate), 3 * columns], 4) } : {}),
+      ...(s.residual ? { residual: random([rows, columns], 5) } : {}),
+    }),
+    outputs: Object.fromEntries(splits.map((width, i) => [`y${i}`, [rows, width]])),
+    record: (rec, t) =>
+      gemm(
+        rec,
+        t.x!,
+        t.w!,
+        splits.map((_, i) => t[`y${i}`]!),
+        {
+          variant,
+          activation,
+          bias: t.bias,
+          gate: gate ? { tensor: t.gate!, offset: columns, stride: 3 * columns, rowsPerBatch: gate } : undefined,
+          residual: s.residual === "add" ? t.residual : undefined,
+          multiply: s.residual === "multiply" ? t.residual : undefined,
+        },
+      ),
+    reference: ({ x, w, bias, gate: gates, residual }) => {
+      const out = splits.map((width) => new Float32Array(rows * width));
+      for (let r = 0; r < rows; r++) {
+        for (let c = 0; c < columns; c++) {
+          let sum = bias?.[c] ?? 0;
+          for (let k = 0; k < depth; k++) sum += x![r * depth + k]! * w![c * depth + k]!;
+          let value = activations[activation](sum);
+          if (gates) value *= gates[Math.floor(r / gate!) * 3 * columns + columns + c]!;
+          if (s.residual === "add") value += residual![r * columns + c]!;
+          if (s.residual === "multiply") value *= residual![r * columns + c]!;
+          let split = 0;
+          let column = c;
+          while (column >= splits[split]!) column -= splits[split++]!;
+          out[split]![r * splits[split]! + column] = value;
+        }
+      }
+      return Object.fromEntries(out.map((data, i) => [`y${i}`, data]));
+    },
+    tolerance: 2e-6, // f32 sums of up to 1152 products in another order
+    ...(s.bench ? { bench: {}, benchOnly: true } : {}),
+  };
+}
+
+const variants: GemmVariant[] = ["tile", "register", "rows"];
+
+export default {
+  kernel: "gemm",
+  cases: [
+    ...variants.flatMap((variant) => [
+      gemmCase({ variant, rows: 33, columns: 3456, depth: 1152, weights: "f16", bias: true, splits: [1152, 1152, 1152] }), // qkv
+      gemmCase({ variant, rows: 37, columns: 345, depth: 72, splits: [144, 192, 9] }), // in_proj, odd
+      gemmCase({ variant, rows: 130, columns: 70, depth: 20, bias: true, activation: "gelu_tanh", gate: 65, residual: "add" }),
+      gemmCase({ variant, rows: 3, columns: 8, depth: 64, activation: "silu", weights: "f16" }),
+      gemmCase({ variant, rows: 1, columns: 1, depth: 4, activation: "relu", residual: "multiply" }),
+      gemmCase({ variant, rows: 9, columns: 96, depth: 48, activation: "gelu_tanh", residual: "multiply" }),
+    ]),
+    ...(["tile", "register"] as const).map((variant) =>
+      gemmCase({ variant, rows: 1024, columns: 1024, depth: 1024, bench: true }),
+    ),
+    gemmCase({ variant: "tile", rows: 1024, columns: 1024, depth: 1024, weights: "f16", bench: true }),
+    gemmCase({ variant: "rows", rows: 2, columns: 6912, depth: 1152, weights: "f16", bench: true }),
+  ],
+} satisfies KernelCases;

@@ -1,0 +1,127 @@
+import type { Gpu } from "../gpu/device.ts";
+import { planMemory } from "../gpu/plan.ts";
+import { Program } from "../gpu/program.ts";
+import { Recording, type DeviceProfile } from "../gpu/recording.ts";
+import { elementCount, makeTensor, type Tensor } from "../gpu/tensor.ts";
+import type { KernelCase } from "./case.ts";
+
+export interface CaseResult {
+  /** Relative Frobenius error by output. */
+  readonly errors: Record<string, number>;
+  /** Where the largest difference is, for the message of a failure. */
+  readonly worst: string;
+}
+
+export interface PreparedCase {
+  readonly inputs: Record<string, Float32Array>;
+  readonly tensors: Record<string, Tensor>;
+  readonly program: Program;
+  readonly recording: Recording;
+  release(): void;
+}
+
+/** Uploads a case's inputs and builds its program. */
+export async function prepareCase(gpu: Gpu, kernelCase: KernelCase, profile: DeviceProfile = gpu.profile): Promise<PreparedCase> {
+  const host = kernelCase.inputs();
+  const inputs: Record<string, Float32Array> = {};
+  const tensors: Record<string, Tensor> = {};
+  for (const [name, { shape, type }] of Object.entries(host)) tensors[name] = makeTensor(name, shape, type ?? "f32");
+  for (const [name, shape] of Object.entries(kernelCase.outputs)) tensors[name] ??= makeTensor(name, shape);
+  await gpu.arena.allocate(Object.values(tensors));
+  for (const [name, { data, type }] of Object.entries(host)) {
+    if (type === "f16") {
+      const half = new Uint16Array(Math.ceil(data.length / 2) * 2);
+      half.set(Array.from(data, toHalf));
+      gpu.write(tensors[name]!, half);
+      inputs[name] = Float32Array.from(half.subarray(0, data.length), fromHalf);
+    } else {
+      gpu.write(tensors[name]!, data as Float32Array<ArrayBuffer>);
+      inputs[name] = data instanceof Float32Array ? data : Float32Array.from(data);
+    }
+  }
+  const recording = new Recording(kernelCase.name, profile);
+  kernelCase.record(recording, tensors);
+  const plan = planMemory([recording]);
+  const freeWorkspace = await gpu.arena.workspace(plan);
+  const program = await Program.build(gpu, recording);
+  return {
+    inputs,
+    tensors,
+    program,
+    recording,
+    release() {
+      program.dispose();
+      freeWorkspace();
+      gpu.arena.release(Object.values(tensors));
+    },
+  };
+}
+
+/** Runs a case once and compares with its CPU twin. */
+export async function runCase(gpu: Gpu, kernelCase: KernelCase, profile?: DeviceProfile): Promise<CaseResult> {
+  const prepared = await prepareCase(gpu, kernelCase, profile);
+  try {
+    gpu.device.pushErrorScope("validation");
+    await prepared.program.run();
+    const error = await gpu.device.popErrorScope();
+    if (error) throw new Error(error.message);
+    const expected = kernelCase.reference(prepared.inputs);
+    const errors: Record<string, number> = {};
+    let worst = "";
+    let largest = -1;
+    for (const name of Object.keys(kernelCase.outputs)) {
+      const got = await gpu.readF32(prepared.tensors[name]!);
+      const want = expected[name]!;
+      if (want.length !== elementCount(prepared.tensors[name]!.shape)) throw new Error(`reference of ${name}: ${want.length} values`);
+      let difference = 0;
+      let norm = 0;
+      for (let i = 0; i < want.length; i++) {
+        const delta = Math.abs(got[i]! - want[i]!);
+        difference += delta * delta;
+        norm += want[i]! * want[i]!;
+        if (!(delta <= largest)) {
+          largest = delta;
+          worst = `${name}[${i}]: got ${got[i]}, expected ${want[i]}`;
+        }
+      }
+      errors[name] = Math.sqrt(difference) / Math.max(Math.sqrt(norm), 1e-30);
+    }
+    return { errors, worst };
+  } finally {
+    prepared.release();
+  }
+}
+
+const floatBits = new Uint32Array(1);
+const floatValue = new Float32Array(floatBits.buffer);
+
+/** Round to nearest even; subnormals kept. Values beyond 65504 become infinity: cases do not use them. */
+export function toHalf(value: number): number {
+  floatValue[0] = value;
+  const bits = floatBits[0]!;
+  const sign = (bits >>> 16) & 0x8000;
+  const exponent = ((bits >>> 23) & 0xff) - 112;
+  const mantissa = bits & 0x7fffff;
+  if (exponent >= 31) return sign | 0x7c00;
+  if (exponent <= 0) {
+    if (exponent < -10) return sign;
+    const full = mantissa | 0x800000;
+    const shift = 14 - exponent;
+    const half = full >> shift;
+    const rest = full & ((1 << shift) - 1);
+    const middle = 1 << (shift - 1);
+    return sign | (half + (rest > middle || (rest === middle && half & 1) ? 1 : 0));
+  }
+  const half = (exponent << 10) | (mantissa >> 13);
+  const rest = mantissa & 0x1fff;
+  return sign | (half + (rest > 0x1000 || (rest === 0x1000 && half & 1) ? 1 : 0));
+}
+
+export function fromHalf(half: number): number {
+  const sign = half & 0x8000 ? -1 : 1;
+  const exponent = (half >> 10) & 0x1f;
+  const mantissa = half & 0x3ff;
+  if (exponent === 0) return sign * mantissa * 2 ** -24;
+  if (exponent === 31) return mantissa ? NaN : sign * Infinity;
+  return sign * (1024 + mantissa) * 2 ** (exponent - 25);
+}

@@ -1,0 +1,27 @@
+import { ScanvasError } from "../errors.ts";
+import type { Tensor } from "../gpu/tensor.ts";
+
+/** The tensors of one component by their names in the converted files (see tools/convert/layout.ts). */
+export class Weights {
+  constructor(
+    private readonly component: string,
+    private readonly tensors: ReadonlyMap<string, Tensor>,
+  ) {}
+
+  /** TensorError when it is missing or has another shape than `shape`. */
+  get(name: string, shape?: readonly number[]): Tensor {
+    const tensor = this.tensors.get(name);
+    if (!tensor) throw new ScanvasError("TensorError", `${this.component}: tensor ${name} is missing; convert the model again`);
+    if (shape && (shape.length !== tensor.shape.length || shape.some((d, i) => d !== tensor.shape[i]))) {
+      throw new ScanvasError(
+        "TensorError",
+        `${this.component}: ${name} has shape [${tensor.shape}], the config asks for [${shape}]; convert the model again`,
+      );
+    }
+    return tensor;
+  }
+
+  optional(name: string): Tensor | undefined {
+    return this.tensors.get(name);
+  }
+}
