@@ -1,0 +1,83 @@
+/** Reads what a pipeline directory (model contract, section 1) consists of, tensors aside. */
+import { readFile } from "node:fs/promises";
+import { basename, join, resolve } from "node:path";
+import { ScanvasError } from "../../src/errors.ts";
+import type { ComponentName, JsonObject } from "../../src/weights/manifest.ts";
+import { COMPONENTS } from "../../src/weights/manifest.ts";
+import { parsePythonJson } from "./json.ts";
+import { exists } from "./source.ts";
+
+export interface PipelineComponent {
+  name: ComponentName;
+  directory: string;
+  config: JsonObject;
+}
+
+/** `tokenizer` holds paths. */
+export interface Pipeline {
+  className: string;
+  source: string;
+  licence: string;
+  components: PipelineComponent[];
+  scheduler?: JsonObject;
+  tokenizer?: { json?: string; config?: string };
+}
+
+/**
+ * Accepts a whole pipeline, some of its components, or a bare transformer directory (its config.json at the top).
+ * @throws InvalidArgumentError when there is no transformer; FormatError for a config that is not JSON
+ */
+export async function readPipeline(directory: string): Promise<Pipeline> {
+  const at = async (...parts: string[]) => {
+    const path = join(directory, ...parts);
+    return (await exists(path)) ? path : undefined;
+  };
+  const components: PipelineComponent[] = [];
+  for (const name of COMPONENTS) {
+    const path = await at(name, "config.json");
+    if (path) components.push({ name, directory: join(directory, name), config: await readConfig(path) });
+  }
+  const bare = components.length ? undefined : await at("config.json");
+  if (bare) components.push({ name: "transformer", directory, config: await readConfig(bare) });
+  const transformer = components.find(({ name }) => name === "transformer");
+  if (!transformer) {
+    const expected = "expected transformer/config.json, or config.json of a transformer";
+    throw new ScanvasError("InvalidArgumentError", `${directory} is not a pipeline directory: ${expected}`);
+  }
+  const index = await at("model_index.json");
+  const scheduler = await at("scheduler", "scheduler_config.json");
+  const json = await at("tokenizer", "tokenizer.json");
+  const config = await at("tokenizer", "tokenizer_config.json");
+  if (!json && components.some(({ name }) => name === "text_encoder")) {
+    const fix = "save it once with transformers: T5TokenizerFast.from_pretrained(dir).save_pretrained(dir)";
+    throw new ScanvasError("FormatError", `${directory} has a text encoder but no tokenizer/tokenizer.json; ${fix}`);
+  }
+  return {
+    className: index ? String((await readConfig(index))._class_name) : classOf(transformer.config),
+    source: basename(resolve(directory)),
+    licence: await licence(directory),
+    components,
+    ...(scheduler && { scheduler: await readConfig(scheduler) }),
+    tokenizer: { ...(json && { json }), ...(config && { config }) },
+  };
+}
+
+/** A transformer that came alone: its own class says which pipeline it belongs to. */
+function classOf(config: JsonObject): string {
+  return config._class_name === "T2MDTransformer2DModel" ? "T2MDPipeline" : "PixArtAlphaPipeline";
+}
+
+async function readConfig(path: string): Promise<JsonObject> {
+  const json = parsePythonJson(await readFile(path, "utf8"), path);
+  if (typeof json !== "object" || json === null || Array.isArray(json)) {
+    throw new ScanvasError("FormatError", `${path} is not a JSON object`);
+  }
+  return json;
+}
+
+/** The `license:` line of the model card's front matter. */
+async function licence(directory: string): Promise<string> {
+  const card = await readFile(join(directory, "README.md"), "utf8").catch(() => "");
+  const front = /^---\n([\s\S]*?)\n---/.exec(card)?.[1] ?? "";
+  return /^license:\s*([\w.+-]+)\s*$/m.exec(front)?.[1] ?? "unknown";
+}
