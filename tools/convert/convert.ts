@@ -130,8 +130,8 @@ class Conversion {
       return known;
     }
     await mkdir(dirname(path), { recursive: true });
-    // a manifest that names the old bytes must not outlive them
-    if (known) await rm(join(this.out, "manifest.json"), { force: true });
+    // a manifest that names other bytes must not outlive them
+    if (!this.written) await rm(join(this.out, "manifest.json"), { force: true });
     delete this.record.shards[file];
     const done = await write(path);
     this.record.shards[file] = { ...done, input };

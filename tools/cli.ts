@@ -1,0 +1,55 @@
+/** The command line: `scanvas <command>`. Each command lives in a file of its own that exports `command(): Command`. */
+import { readFile } from "node:fs/promises";
+import { Command, CommanderError } from "commander";
+
+interface CommandModule {
+  command(): Command;
+}
+
+/** Loaded only when called for, so that `convert` never starts a browser and a broken command does not take the rest along. */
+const COMMANDS: { name: string; summary: string; load: () => Promise<CommandModule> }[] = [
+  { name: "convert", summary: "pack a pipeline directory for the browser", load: () => import("./convert/command.ts") },
+  { name: "generate", summary: "make a picture in a headless browser", load: () => headless("generate") },
+  { name: "trace", summary: "record every intermediate tensor of a run", load: () => headless("trace") },
+  { name: "inspect", summary: "show what a model directory holds", load: () => import("./inspect.ts") },
+  { name: "serve", summary: "serve a directory to the browser", load: () => import("./serve.ts") },
+  { name: "bench", summary: "measure kernels and whole runs", load: () => headless("bench") },
+];
+
+function headless(name: string): Promise<CommandModule> {
+  return import(`./headless/${name}.ts`) as Promise<CommandModule>;
+}
+
+/** The program with `wanted`, if it is one of ours, complete and the other commands by name only. */
+export async function program(wanted: string | undefined): Promise<Command> {
+  const manifest = JSON.parse(await readFile(new URL("../package.json", import.meta.url), "utf8")) as {
+    version: string;
+  };
+  const root = new Command("scanvas").description("Text-to-image in the browser with WebGPU").version(manifest.version);
+  for (const { name, summary, load } of COMMANDS) {
+    const stub = new Command(name).description(summary).allowUnknownOption();
+    root.addCommand(name === wanted ? inherit(root, (await load()).command()) : stub);
+  }
+  return root;
+}
+
+/** Usage errors end like every other error: one line, exit code 1. */
+function inherit(root: Command, command: Command): Command {
+  root.exitOverride();
+  return command.exitOverride().showHelpAfterError("(--help shows the options)");
+}
+
+/** Runs `argv`; an error is one line, `name: message`, on stderr and exit code 1. */
+export async function main(argv: string[]): Promise<void> {
+  try {
+    await (await program(argv.slice(2).find((word) => !word.startsWith("-")))).parseAsync(argv);
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      process.exitCode = error.exitCode; // commander has already written what there is to say
+      return;
+    }
+    const { name, message } = error instanceof Error ? error : new Error(String(error));
+    process.stderr.write(`${name}: ${message}\n`);
+    process.exitCode = 1;
+  }
+}
