@@ -1,0 +1,139 @@
+"""Does the picture show what the prompt says? Held-out prompts, the check, the score and the picture grid."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from . import data
+from .detector import Detection, Detector, detect
+
+
+def held_out_prompts() -> list[data.Scene]:
+    """A fixed list: colours, numbers and companions that the model never saw together (and every object alone)."""
+    rng = np.random.default_rng(2024)
+    out = [data.make_scene(rng, "single", [{"name": o}], prefix="a photo of ", background="") for o in data.OBJECTS]
+    for color, name in sorted(data.HELD_OUT_PAIRS):
+        out.append(
+            data.make_scene(rng, "colors", [{"name": name, "color": color}], prefix="a photo of ", background="")
+        )
+    meetings = sorted(tuple(sorted(m)) for m in data.HELD_OUT_MEETINGS)
+    for pair in meetings + [m[::-1] for m in meetings]:
+        out.append(data.make_scene(rng, "two", [{"name": n} for n in pair], prefix="a photo of ", background=""))
+    for index, count in sorted(data.HELD_OUT_COUNTS):
+        thing = {"name": data.OBJECTS[index], "count": count}
+        out.append(data.make_scene(rng, "counting", [thing], prefix="a photo of ", background=""))
+    for k, pair in enumerate(meetings + [m[::-1] for m in meetings]):
+        relation = list(data.RELATIONS)[k % 4]
+        scene = data.make_scene(
+            rng, "position", [{"name": n} for n in pair], relation, prefix="a photo of ", background=""
+        )
+        out.append(scene)
+    pairs = sorted(data.HELD_OUT_PAIRS)
+    for k, (color, name) in enumerate(pairs + pairs[::2]):
+        other = name
+        while other == name:
+            other = data.COLORABLE[rng.integers(len(data.COLORABLE))]
+        second = color
+        while second == color or (second, other) in data.HELD_OUT_PAIRS:
+            second = data.COLOR_NAMES[rng.integers(10)]
+        things = [{"name": name, "color": color}, {"name": other, "color": second}]
+        things = things if k % 2 else things[::-1]
+        out.append(data.make_scene(rng, "color_attr", things, prefix="a photo of ", background=""))
+    return out
+
+
+def follows(scene: data.Scene, found: list[Detection]) -> bool:
+    """All that the caption says, and nothing else: objects and their number, colours, the relation."""
+    wanted = Counter({o["name"]: o["count"] for o in scene.spec})
+    if Counter(d.name for d in found) != wanted:
+        return False
+    for o in scene.spec:
+        if o["color"] and any(d.color != o["color"] for d in found if d.name == o["name"]):
+            return False
+    if scene.relation:
+        first, second = (next(d for d in found if d.name == o["name"]) for o in scene.spec)
+        dx, dy = second.x - first.x, second.y - first.y
+        ahead = {"left": dx, "right": -dx, "above": dy, "below": -dy}[scene.relation]
+        return ahead > 16 and ahead >= 0.9 * max(abs(dx), abs(dy))
+    return True
+
+
+def score(scenes: list[data.Scene], found: list[list[Detection]]) -> dict[str, float]:
+    """Share of prompts followed per kind, and their mean over the kinds, as GenEval counts."""
+    kinds: dict[str, list[bool]] = {}
+    for s, f in zip(scenes, found, strict=True):
+        kinds.setdefault(s.kind, []).append(follows(s, f))
+    out = {k: float(np.mean(v)) for k, v in kinds.items()}
+    out["mean"] = float(np.mean(list(out.values())))
+    out["all_prompts"] = float(np.mean([x for v in kinds.values() for x in v]))
+    return out
+
+
+def altered(scene: data.Scene, rng: np.random.Generator) -> data.Scene:
+    """A scene that breaks the caption in one point: another number, colour, object, or the opposite place."""
+    objects = [dict(o) for o in scene.spec]
+    relation = scene.relation
+    if scene.kind == "counting":
+        objects[0]["count"] += 1 if objects[0]["count"] < 5 else -1
+    elif scene.kind == "position":
+        relation = data.OPPOSITE[relation]
+    elif scene.kind in ("colors", "color_attr"):
+        objects[0]["color"] = next(c for c in data.COLOR_NAMES if c not in {o["color"] for o in objects})
+    else:
+        taken = {o["name"] for o in objects}
+        objects[0]["name"] = next(o for o in rng.permutation(data.OBJECTS) if o not in taken)
+    return data.make_scene(rng, scene.kind, objects, relation, prefix="", background="")
+
+
+def detector_accuracy(detector: Detector, roundtrip, repeats: int = 3) -> dict[str, float]:
+    """How far to trust the check: `roundtrip` is the autoencoder, uint8 pictures -> uint8 pictures.
+
+    accepted: rendered pictures of the held-out prompts that pass; accepted_wrong: pictures that break the prompt in one
+    point and pass all the same.
+    """
+    out = {}
+    scenes = held_out_prompts() * repeats
+    rng = np.random.default_rng(77)
+    fresh = [data.make_scene(rng, s.kind, s.spec, s.relation, prefix="", background="") for s in scenes]
+    wrong = [altered(s, rng) for s in scenes]
+    for name, shown in (("accepted", fresh), ("accepted_wrong", wrong)):
+        found = detect(detector, roundtrip(np.stack([data.render(s) for s in shown])))
+        out[name] = float(np.mean([follows(s, f) for s, f in zip(scenes, found, strict=True)]))
+    return out
+
+
+def grid_prompts() -> list[int]:
+    """Indices into `held_out_prompts()`: 16 of them, over all six kinds, spread evenly and not chosen by result."""
+    kinds: dict[str, list[int]] = {}
+    for i, s in enumerate(held_out_prompts()):
+        kinds.setdefault(s.kind, []).append(i)
+    share = {"single": 2, "colors": 3, "two": 3, "counting": 3, "position": 3, "color_attr": 2}
+    return [kinds[k][(2 * j + 1) * len(kinds[k]) // (2 * n)] for k, n in share.items() for j in range(n)]
+
+
+def contact_sheet(
+    captions: list[str], columns: list[np.ndarray], marks: list[list[bool]] | None = None, per_row: int = 4
+) -> Image.Image:
+    """Pictures of several models side by side under each caption; a green or red bar says whether the check passed."""
+    font = ImageFont.load_default(11)
+    n, size = len(columns), columns[0].shape[1]
+    width, height = n * size + 10, size + 24
+    rows = -(-len(captions) // per_row)
+    sheet = Image.new("RGB", (per_row * width, rows * height), (250, 250, 250))
+    draw = ImageDraw.Draw(sheet)
+    for i, caption in enumerate(captions):
+        x0, y0 = i % per_row * width + 5, i // per_row * height
+        draw.text((x0, y0 + 2), caption, fill=(20, 20, 20), font=font)
+        for c in range(n):
+            x = x0 + c * size
+            sheet.paste(Image.fromarray(columns[c][i]), (x, y0 + 16))
+            draw.rectangle((x, y0 + 16, x + size - 1, y0 + 15 + size), outline=(200, 200, 200))
+            if marks:
+                draw.rectangle(
+                    (x, y0 + 17 + size, x + size - 2, y0 + 19 + size),
+                    fill=(40, 160, 60) if marks[c][i] else (220, 50, 40),
+                )
+    return sheet
