@@ -164,5 +164,5 @@ function bind(gpu: Gpu, dispatch: Dispatch, uniforms: GPUBuffer, offset: number)
 }
 
 function encodeCopy(encoder: GPUCommandEncoder, copy: Copy): void {
-  encoder.copyBufferToBuffer(copy.from.buffer!, copy.from.offset, copy.to.buffer!, copy.to.offset, copy.bytes);
+  encoder.copyBufferToBuffer(copy.from.buffer!, copy.fromOffset, copy.to.buffer!, copy.toOffset, copy.bytes);
 }

@@ -48,6 +48,8 @@ export interface Copy {
   readonly label: string;
   readonly from: Tensor;
   readonly to: Tensor;
+  readonly fromOffset: number;
+  readonly toOffset: number;
   readonly bytes: number;
 }
 
@@ -130,11 +132,17 @@ export class Recording {
     });
   }
 
-  /** Copies all of `from` to the start of `to` (same element type). */
-  copy(from: Tensor, to: Tensor): void {
+  /** Copies `count` elements (all of `from` unless given) between tensors of one type; offsets count elements. */
+  copy(from: Tensor, to: Tensor, range: { count?: number; from?: number; to?: number } = {}): void {
     const label = [...this.#scope, "copy"].join(".");
-    if (from.bytes > to.bytes) throw new ScanvasError("TensorError", `${label}: ${from.label} does not fit ${to.label}`);
-    this.commands.push({ kind: "copy", label, from, to, bytes: from.bytes });
+    const size = from.type === "f16" ? 2 : 4;
+    const bytes = range.count === undefined ? from.bytes : range.count * size;
+    const fromOffset = from.offset + (range.from ?? 0) * size;
+    const toOffset = to.offset + (range.to ?? 0) * size;
+    if (fromOffset + bytes > from.offset + from.bytes || toOffset + bytes > to.offset + to.bytes) {
+      throw new ScanvasError("TensorError", `${label}: ${from.label} does not fit ${to.label}`);
+    }
+    this.commands.push({ kind: "copy", label, from, to, fromOffset, toOffset, bytes });
   }
 
   /** Tensors a command touches, as owners of memory. */

@@ -121,11 +121,15 @@ export default {
       reference: ({ x }) => ({ y: x!.map((v) => v / (1 + Math.exp(-v))) }),
       tolerance: 1e-6, // exp is good to a few units in the last place
     },
-    ...[0, 1].map(
-      (offset): KernelCase => ({
-        name: `guide_and_step ${offset ? "both halves in one tensor" : "without guidance"}`,
+    ...[
+      { name: "without guidance", offset: 0, limit: 3.4e38 },
+      { name: "both halves in one tensor", offset: 240, limit: 3.4e38 },
+      { name: "x0 clamped", offset: 240, limit: 0.5 },
+    ].map(
+      ({ name, offset, limit }): KernelCase => ({
+        name: `guide_and_step ${name}`,
         inputs: () => ({
-          step: random([8], 9),
+          step: { shape: [9], data: Float32Array.of(0.9, 1.3, -0.4, limit, 0.7, 0.2, -0.6, 0.35, 4.5) },
           output: random([2, 4, 6, 10], 1),
           latents: random([1, 4, 6, 10], 2),
           previousX0: random([1, 4, 6, 10], 3),
@@ -135,15 +139,13 @@ export default {
           guideAndStep(
             rec,
             { step: t.step!, unconditional: t.output!, conditional: t.output!, latents: t.latents!, previousX0: t.previousX0! },
-            offset * 240,
+            offset,
           ),
         reference: ({ step: s, output, latents, previousX0 }) => {
-          const x0 = latents!.map((x, i) => {
-            const guided = output![i]! + s![6]! * (output![offset * 240 + i]! - output![i]!);
-            return s![1]! * x + s![2]! * guided;
-          });
+          const guided = latents!.map((_, i) => output![i]! + s![8]! * (output![offset + i]! - output![i]!));
+          const x0 = latents!.map((x, i) => Math.min(Math.max(s![1]! * x + s![2]! * guided[i]!, -limit), limit));
           return {
-            latents: latents!.map((x, i) => s![3]! * x + s![4]! * x0[i]! + s![5]! * previousX0![i]!),
+            latents: latents!.map((x, i) => s![4]! * x + s![5]! * guided[i]! + s![6]! * x0[i]! + s![7]! * previousX0![i]!),
             previousX0: x0,
           };
         },

@@ -81,7 +81,7 @@ export function silu(rec: Recording, x: Tensor, y: Tensor): void {
 
 /**
  * One sampler update in place. `unconditional` and `conditional` may be the same tensor [2, ...]: then the conditional half starts at
- * `conditionalOffset` values. `step` is laid out as the shader says; see `stepValues` in src/pipeline.ts.
+ * `conditionalOffset` values. `step` [9] is laid out as `stepValues` in src/session.ts does.
  */
 export function guideAndStep(
   rec: Recording,

@@ -1,0 +1,103 @@
+import { ScanvasError, throwIfAborted } from "./errors.ts";
+import { Gpu, type GpuOptions } from "./gpu/device.ts";
+import { makeTensor, type Tensor } from "./gpu/tensor.ts";
+import { chooseGemm } from "./kernels/gemm_trial.ts";
+import { parseDenoiserConfig, type DenoiserConfig } from "./model/config.ts";
+import { parseImageConfig, type ImageConfig } from "./model/image_config.ts";
+import { parseTextConfig, type TextConfig } from "./model/text_config.ts";
+import { Weights } from "./model/weights.ts";
+import { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
+import { fetchFile, fetchManifest } from "./weights/fetch.ts";
+import { streamWeights } from "./weights/load.ts";
+import { COMPONENTS, downloadBytes, type ComponentName, type FileEntry, type Manifest } from "./weights/manifest.ts";
+import { openStore, type WeightStore } from "./weights/store.ts";
+import type { Progress } from "./worker/api.ts";
+
+/** Everything of one model on one device. A part that the directory does not hold is undefined. */
+export interface Model {
+  readonly gpu: Gpu;
+  readonly manifest: Manifest;
+  readonly denoiser: { readonly config: DenoiserConfig; readonly weights: Weights };
+  readonly text: { readonly config: TextConfig; readonly weights: Weights; readonly tokenizer: Tokenizer } | undefined;
+  readonly image: { readonly config: ImageConfig; readonly weights: Weights } | undefined;
+}
+
+export interface LoadOptions extends GpuOptions {
+  signal?: AbortSignal;
+  onProgress?: (progress: Progress) => void;
+  /** Where verified weights are kept; the origin private file system unless given, nothing with `false`. */
+  store?: WeightStore | false;
+}
+
+/**
+ * Configs first, so that a model this engine cannot run is refused before its weights are fetched; then memory for all weights, so
+ * that a device without room says so before the download; then the weights, verified piece by piece, straight into that memory.
+ */
+export async function loadModel(url: string, options: LoadOptions = {}): Promise<Model> {
+  const { signal, onProgress } = options;
+  const manifest = await fetchManifest(url, { signal });
+  const configs = {
+    denoiser: parseDenoiserConfig(manifest.components.transformer.config),
+    text: manifest.components.text_encoder && parseTextConfig(manifest.components.text_encoder.config),
+    image: manifest.components.vae && parseImageConfig(manifest.components.vae.config),
+  };
+  const tokenizer = configs.text && (await fetchTokenizer(url, manifest, signal));
+  const gpu = await Gpu.request(options);
+  try {
+    throwIfAborted(signal);
+    gpu.profile = { ...gpu.profile, ...(await chooseGemm(gpu)) };
+    const parts = COMPONENTS.filter((name) => manifest.components[name]);
+    const tensors = new Map(parts.map((name) => [name, tensorsOf(manifest, name)]));
+    await gpu.arena.allocate([...tensors.values()].flatMap((part) => [...part.values()]));
+
+    const store = options.store === false ? undefined : (options.store ?? (await openStore()));
+    const total = downloadBytes(manifest);
+    let before = 0;
+    for (const name of parts) {
+      const part = tensors.get(name)!;
+      await streamWeights(url, manifest, name, sinkInto(gpu, part), {
+        ...(signal ? { signal } : {}),
+        ...(store ? { store } : {}),
+        onProgress: ({ loaded }) => onProgress?.({ stage: "download", step: before + loaded, total, bytes: before + loaded }),
+      });
+      before += downloadBytes(manifest, [name]);
+    }
+    const weights = (name: ComponentName): Weights => new Weights(name, tensors.get(name)!);
+    return {
+      gpu,
+      manifest,
+      denoiser: { config: configs.denoiser, weights: weights("transformer") },
+      text: configs.text && { config: configs.text, weights: weights("text_encoder"), tokenizer: tokenizer! },
+      image: configs.image && { config: configs.image, weights: weights("vae") },
+    };
+  } catch (error) {
+    gpu.dispose();
+    throw error;
+  }
+}
+
+function tensorsOf(manifest: Manifest, name: ComponentName): Map<string, Tensor> {
+  const entries = Object.entries(manifest.components[name]!.tensors);
+  return new Map(entries.map(([key, { shape, dtype }]) => [key, makeTensor(key, shape, dtype === "F16" ? "f16" : "f32")]));
+}
+
+function sinkInto(gpu: Gpu, tensors: ReadonlyMap<string, Tensor>): Parameters<typeof streamWeights>[3] {
+  return {
+    tensor(name, _entry, bytes, begin) {
+      gpu.checkLost();
+      // A write is a multiple of 4 bytes; an odd number of f16 values ends in half a word.
+      const padded = bytes.length % 4 === 0 ? bytes : new Uint8Array(Math.ceil(bytes.length / 4) * 4);
+      if (padded !== bytes) padded.set(bytes);
+      gpu.write(tensors.get(name)!, padded, begin);
+    },
+  };
+}
+
+async function fetchTokenizer(url: string, manifest: Manifest, signal: AbortSignal | undefined): Promise<Tokenizer> {
+  if (!manifest.tokenizer) {
+    throw new ScanvasError("ModelConfigError", `the model at ${url} has a text encoder but no tokenizer; convert it again`);
+  }
+  const json = async (entry: FileEntry | undefined): Promise<unknown> =>
+    entry && (JSON.parse(new TextDecoder().decode(await fetchFile(url, entry, signal ? { signal } : {}))) as unknown);
+  return loadTokenizer(await json(manifest.tokenizer), (await json(manifest.tokenizerConfig)) ?? {});
+}

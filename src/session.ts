@@ -1,0 +1,272 @@
+import { ScanvasError, throwIfAborted } from "./errors.ts";
+import { planMemory, type MemoryPlan } from "./gpu/plan.ts";
+import { Program } from "./gpu/program.ts";
+import { Recording } from "./gpu/recording.ts";
+import { makeTensor, type Tensor } from "./gpu/tensor.ts";
+import { checkFinite, guideAndStep } from "./kernels/elementwise.ts";
+import type { Model } from "./load.ts";
+import { conditionTensors, makeConditions, recordConditions, recordDenoiser } from "./model/denoiser.ts";
+import { positionTable, timestepEmbedding, TIMESTEP_CHANNELS } from "./model/embeddings.ts";
+import { recordImageDecoder } from "./model/image_decoder.ts";
+import type { SamplerPlan, Step } from "./sampler/step.ts";
+
+/** What decides the shape of every tensor of a picture. */
+export interface SessionShape {
+  readonly height: number; // pixels
+  readonly width: number;
+  /** 1 without guidance, else 2. */
+  readonly halves: 1 | 2;
+  readonly guidanceMode: "batch" | "passes";
+  /** Text tokens, padded: L. */
+  readonly textTokens: number;
+}
+
+/** Latents are 8 times smaller than the picture, as in every AutoencoderKL with four levels. */
+export const VAE_FACTOR = 8;
+
+/**
+ * Everything that one size of picture needs on the GPU: recorded and planned first (so its bytes are known), then allocated, compiled and
+ * bound once, then run for any number of pictures without allocating.
+ */
+export class Session {
+  readonly #stages: string[] = [];
+  readonly #persistent: Tensor[] = [];
+  readonly #latents: Tensor;
+  readonly #previousX0: Tensor;
+  readonly #step: Tensor;
+  readonly #timestep: Tensor;
+  readonly #flag: Tensor;
+  readonly #passes: { embeds: Tensor; mask: Tensor; half: number }[] = [];
+  readonly #columnTable: Tensor;
+  readonly #rowTable: Tensor;
+  readonly #sizes: Tensor | undefined;
+  readonly #image: Tensor | undefined;
+  readonly #recordings: { conditions: Recording; step: Recording; decode: Recording | undefined };
+  readonly #plan: MemoryPlan;
+  #programs: { conditions: Program; step: Program; decode: Program | undefined } | undefined;
+  #freeWorkspace: (() => void) | undefined;
+  #flagStaging: GPUBuffer | undefined;
+  readonly #stepData = new Float32Array(9);
+  readonly #noFlag = Uint32Array.of(0xffffffff);
+
+  /** Records and plans; touches no device. LimitError when some tensor cannot be bound on this device. */
+  constructor(
+    private readonly model: Model,
+    readonly shape: SessionShape,
+  ) {
+    const { config, weights } = model.denoiser;
+    const { profile } = model.gpu;
+    const latentHeight = shape.height / VAE_FACTOR;
+    const latentWidth = shape.width / VAE_FACTOR;
+    const keep = (label: string, dims: readonly number[], type: "f32" | "u32" = "f32"): Tensor => {
+      const tensor = makeTensor(label, dims, type);
+      this.#persistent.push(tensor);
+      return tensor;
+    };
+    const latentShape = [1, config.inChannels, latentHeight, latentWidth];
+    const rows = latentHeight / config.patchSize;
+    const columns = latentWidth / config.patchSize;
+    const batch = shape.guidanceMode === "batch" ? shape.halves : 1;
+    this.#latents = keep("latents", latentShape);
+    this.#previousX0 = keep("previous_x0", latentShape);
+    this.#step = keep("step", [9]);
+    this.#timestep = keep("timestep", [batch, TIMESTEP_CHANNELS]);
+    this.#flag = keep("flag", [1], "u32");
+    this.#columnTable = keep("column_table", [columns, config.width / 2]);
+    this.#rowTable = keep("row_table", [rows, config.width / 2]);
+    this.#sizes = config.additionalConditions ? keep("sizes", [3, TIMESTEP_CHANNELS]) : undefined;
+    this.#image = model.image && keep("image", [3, shape.height, shape.width]);
+
+    const conditionsRec = new Recording("conditions", profile);
+    const stepRec = new Recording("step", profile);
+    const outputs: Tensor[] = [];
+    for (let half = 0; half < shape.halves; half += batch) {
+      const embeds = keep("embeds", [batch, shape.textTokens, config.captionChannels]);
+      const conditions = makeConditions(config, batch, shape.textTokens);
+      this.#persistent.push(...conditionTensors(conditions));
+      this.#passes.push({ embeds, mask: conditions.mask, half });
+      recordConditions(conditionsRec, config, weights, embeds, this.#sizes, conditions);
+      const output = stepRec.temp("output", [batch, ...latentShape.slice(1)]);
+      recordDenoiser(
+        stepRec,
+        config,
+        weights,
+        {
+          latents: this.#latents,
+          step: this.#step,
+          timestep: this.#timestep,
+          columnTable: this.#columnTable,
+          rowTable: this.#rowTable,
+          conditions,
+        },
+        output,
+        (block, hidden) => this.#check(stepRec, hidden, `transformer block ${block} (${config.tokenMixers[block]})`),
+      );
+      this.#check(stepRec, output, "the denoiser's output");
+      outputs.push(output);
+    }
+    const elements = latentShape.reduce((n, d) => n * d, 1);
+    guideAndStep(
+      stepRec,
+      {
+        step: this.#step,
+        unconditional: outputs[0]!,
+        conditional: outputs.at(-1)!,
+        latents: this.#latents,
+        previousX0: this.#previousX0,
+      },
+      outputs.length === 1 && shape.halves === 2 ? elements : 0,
+    );
+    this.#check(stepRec, this.#latents, "the sampler's update");
+
+    let decodeRec: Recording | undefined;
+    if (model.image && this.#image) {
+      decodeRec = new Recording("decode", profile);
+      recordImageDecoder(decodeRec, model.image.config, model.image.weights, this.#latents, this.#image, {
+        height: shape.height,
+        width: shape.width,
+        onStage: (tensor, name) => this.#check(decodeRec!, tensor, `image decoder ${name}`),
+      });
+    }
+    this.#recordings = { conditions: conditionsRec, step: stepRec, decode: decodeRec };
+    this.#plan = planMemory([conditionsRec, stepRec, ...(decodeRec ? [decodeRec] : [])]);
+  }
+
+  /** GPU bytes this session adds to the weights. */
+  get bytes(): number {
+    return this.#plan.bytes + this.#persistent.reduce((sum, tensor) => sum + tensor.bytes, 0);
+  }
+
+  /** Dispatches and submits of one step, for benchmarks. */
+  get stepDispatches(): number {
+    return this.#recordings.step.commands.length;
+  }
+
+  /** Allocates, compiles and binds. On failure everything is given back. */
+  async prepare(): Promise<void> {
+    const { gpu } = this.model;
+    try {
+      await gpu.arena.allocate(this.#persistent);
+      this.#freeWorkspace = await gpu.arena.workspace(this.#plan);
+      const { conditions, step, decode } = this.#recordings;
+      const [a, b, c] = await Promise.all(
+        [conditions, step, decode].map((recording) => recording && Program.build(gpu, recording)),
+      );
+      this.#programs = { conditions: a!, step: b!, decode: c };
+      this.#flagStaging = gpu.device.createBuffer({ label: "flag staging", size: 16, usage: 0x1 | 0x8 });
+      const [columns, rows] = [this.#columnTable.shape[0]!, this.#rowTable.shape[0]!];
+      gpu.write(this.#columnTable, positionTable(this.model.denoiser.config, columns, rows));
+      gpu.write(this.#rowTable, positionTable(this.model.denoiser.config, rows, columns));
+      if (this.#sizes) {
+        const { height, width } = this.shape;
+        gpu.write(this.#sizes, timestepEmbedding([height, width, height / width]));
+      }
+    } catch (error) {
+      this.dispose();
+      throw error;
+    }
+  }
+
+  /** Sets the text: one [tokens, caption] array a half (unconditional first), padded and masked here; then keys and values. */
+  async setText(halves: readonly Float32Array[], signal: AbortSignal | undefined): Promise<void> {
+    const { gpu, denoiser } = this.model;
+    const channels = denoiser.config.captionChannels;
+    const rows = this.shape.textTokens;
+    for (const { embeds, mask, half } of this.#passes) {
+      const batch = embeds.shape[0]!;
+      const padded = new Float32Array(batch * rows * channels);
+      const real = new Float32Array(batch * rows);
+      for (let b = 0; b < batch; b++) {
+        const text = halves[half + b]!;
+        padded.set(text, b * rows * channels);
+        real.fill(1, b * rows, b * rows + text.length / channels);
+      }
+      gpu.write(embeds, padded);
+      gpu.write(mask, real);
+    }
+    await this.#programs!.conditions.run(signal);
+  }
+
+  /** Starts a picture from noise [C, h, w]. */
+  start(noise: Float32Array<ArrayBuffer>): void {
+    this.model.gpu.write(this.#latents, noise);
+    this.model.gpu.write(this.#previousX0, new Float32Array(noise.length));
+  }
+
+  /** The numbers of all steps, made before the loop so that the loop makes nothing. */
+  embedTimesteps(plan: SamplerPlan): Float32Array<ArrayBuffer>[] {
+    const batch = this.#timestep.shape[0]!;
+    return plan.steps.map(({ timestep }) => timestepEmbedding(Array<number>(batch).fill(timestep)));
+  }
+
+  /** One sampler step; resolves when the GPU has finished it. NumericalError names the first stage that made a NaN or an infinity. */
+  async step(step: Step, timestep: Float32Array<ArrayBuffer>, guidanceScale: number, signal?: AbortSignal): Promise<void> {
+    const { gpu } = this.model;
+    gpu.write(this.#step, stepValues(step, guidanceScale, this.#stepData));
+    gpu.write(this.#timestep, timestep);
+    gpu.write(this.#flag, this.#noFlag);
+    await this.#programs!.step.run(signal);
+    await this.#readFlag();
+    throwIfAborted(signal);
+  }
+
+  /** Latents -> RGB in 0..1, [3, H, W]. */
+  async decode(signal?: AbortSignal): Promise<Float32Array<ArrayBuffer>> {
+    const { gpu } = this.model;
+    if (!this.#programs!.decode || !this.#image) throw new ScanvasError("ModelConfigError", "scanvas: this model has no vae");
+    gpu.write(this.#flag, this.#noFlag);
+    await this.#programs!.decode.run(signal);
+    await this.#readFlag();
+    return gpu.readF32(this.#image);
+  }
+
+  readLatents(): Promise<Float32Array<ArrayBuffer>> {
+    return this.model.gpu.readF32(this.#latents);
+  }
+
+  dispose(): void {
+    const { arena } = this.model.gpu;
+    for (const program of Object.values(this.#programs ?? {})) program?.dispose();
+    this.#programs = undefined;
+    this.#freeWorkspace?.();
+    this.#freeWorkspace = undefined;
+    this.#flagStaging?.destroy();
+    this.#flagStaging = undefined;
+    arena.release(this.#persistent);
+  }
+
+  #check(rec: Recording, tensor: Tensor, stage: string): void {
+    checkFinite(rec, tensor, this.#flag, this.#stages.push(stage) - 1);
+  }
+
+  async #readFlag(): Promise<void> {
+    const { gpu } = this.model;
+    const staging = this.#flagStaging!;
+    const encoder = gpu.device.createCommandEncoder({ label: "flag" });
+    encoder.copyBufferToBuffer(this.#flag.buffer!, 0, staging, 0, 16);
+    gpu.device.queue.submit([encoder.finish()]);
+    await gpu.wait(staging.mapAsync(1));
+    const stage = new Uint32Array(staging.getMappedRange())[0]!;
+    staging.unmap();
+    if (stage === 0xffffffff) return;
+    throw new ScanvasError(
+      "NumericalError",
+      `scanvas: ${this.#stages[stage]} produced NaN or Inf; the picture is lost. Load the model with f32 weights and arithmetic; ` +
+        `if that fails too, the weights are damaged`,
+    );
+  }
+}
+
+/** The layout that patchify and guide_and_step read. */
+function stepValues(step: Step, guidanceScale: number, into: Float32Array<ArrayBuffer>): Float32Array<ArrayBuffer> {
+  into[0] = step.inputScale;
+  into[1] = step.x0FromSample;
+  into[2] = step.x0FromOutput;
+  into[3] = step.x0Limit;
+  into[4] = step.fromSample;
+  into[5] = step.fromOutput;
+  into[6] = step.fromX0;
+  into[7] = step.fromPreviousX0;
+  into[8] = guidanceScale;
+  return into;
+}
