@@ -21,16 +21,19 @@ export interface DenoiserConfig {
   readonly position:
     | { readonly type: "sincos"; readonly baseSize: number; readonly interpolationScale: number }
     | { readonly type: "centered_sincos"; readonly baseSize: number };
-  readonly mamba: {
-    readonly width: number; // D
-    readonly inner: number; // E
-    readonly heads: number; // M
-    readonly headDim: number; // P
-    readonly state: number; // N
-    readonly taps: number; // K
-    readonly bidirectional: boolean;
-    readonly fusion: "concat" | "sum";
-  };
+  readonly mamba: MambaConfig;
+}
+
+/** What the scan blocks need to know. */
+export interface MambaConfig {
+  readonly width: number; // D
+  readonly inner: number; // E
+  readonly heads: number; // M
+  readonly headDim: number; // P
+  readonly state: number; // N
+  readonly taps: number; // K
+  readonly bidirectional: boolean;
+  readonly fusion: "concat" | "sum";
 }
 
 type Json = Readonly<Record<string, unknown>>;
