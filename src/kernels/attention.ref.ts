@@ -1,0 +1,109 @@
+import { random, randomArray, type KernelCase, type KernelCases } from "./case.ts";
+import { attention } from "./attention.ts";
+
+interface Shape {
+  heads: number;
+  headDim: number;
+  queries: number;
+  keys: number;
+  batch?: number;
+  /** k, v and mask of one picture serve all. */
+  shared?: boolean;
+  /** Keys kept per batch row; the others are masked. */
+  kept?: number[];
+  bias?: boolean;
+  scale?: number;
+  /** Standard deviation of q and k: scores have about its square times sqrt(headDim) * scale. */
+  spread?: number;
+  queriesPerDispatch?: number;
+  bench?: boolean;
+}
+
+function attentionCase(s: Shape): KernelCase {
+  const { heads, headDim, queries, keys, batch = 1, kept, bias, scale, spread = 1 } = s;
+  const width = heads * headDim;
+  const kvBatch = s.shared ? 1 : batch;
+  const factor = scale ?? 1 / Math.sqrt(headDim);
+  const options = [
+    s.shared && "shared",
+    kept && `mask ${kept.join("/")}`,
+    bias && "bias",
+    spread !== 1 && `spread ${spread}`,
+    s.queriesPerDispatch && "split",
+  ];
+  return {
+    name: `${batch}x${queries}x${keys}, ${heads} heads of ${headDim} ${options.filter(Boolean).join(" ")}`.trim(),
+    inputs: () => ({
+      q: random([batch, queries, width], 1, spread),
+      k: random([kvBatch, keys, width], 2, spread),
+      v: { shape: [kvBatch, keys, width], data: randomArray(kvBatch * keys * width, 3, 1, 0.5) },
+      ...(kept ? { mask: { shape: [kept.length, keys], data: maskOf(kept, keys) } } : {}),
+      ...(bias ? { bias: random([heads, 2 * keys - 1], 4) } : {}),
+    }),
+    outputs: { y: [batch, queries, width] },
+    record: (rec, t) =>
+      attention(rec, { q: t.q!, k: t.k!, v: t.v!, y: t.y! }, { ...s, batch, scale, mask: t.mask, bias: t.bias }),
+    reference: ({ q, k, v, mask, bias: table }) => {
+      const y = new Float32Array(batch * queries * width);
+      const weights = new Float64Array(keys);
+      for (let b = 0; b < batch; b++) {
+        const kvRow = s.shared ? 0 : b * keys;
+        const maskRow = kept?.length === 1 ? 0 : b * keys;
+        for (let h = 0; h < heads; h++) {
+          for (let i = 0; i < queries; i++) {
+            const query = (b * queries + i) * width + h * headDim;
+            let top = -Infinity;
+            for (let j = 0; j < keys; j++) {
+              let dot = 0;
+              for (let c = 0; c < headDim; c++) dot += q![query + c]! * k![(kvRow + j) * width + h * headDim + c]!;
+              weights[j] = dot * factor + (table ? table[h * (2 * keys - 1) + j - i + keys - 1]! : 0);
+              if (mask && mask[maskRow + j] === 0) weights[j] = -Infinity;
+              top = Math.max(top, weights[j]!);
+            }
+            let total = 0;
+            for (let j = 0; j < keys; j++) total += weights[j] = top === -Infinity ? 0 : Math.exp(weights[j]! - top);
+            for (let c = 0; c < headDim; c++) {
+              let sum = 0;
+              for (let j = 0; j < keys; j++) sum += weights[j]! * v![(kvRow + j) * width + h * headDim + c]!;
+              y[query + c] = total === 0 ? 0 : sum / total;
+            }
+          }
+        }
+      }
+      return { y };
+    },
+    // f32 sums in another order and exp2 (3 ULP); an error of a score is its size times 1e-7, and grows with the scores.
+    tolerance: 2e-6 * Math.max(1, spread * spread),
+    ...(s.bench ? { bench: {}, benchOnly: true } : {}),
+  };
+}
+
+function maskOf(kept: number[], keys: number): Float32Array {
+  return Float32Array.from({ length: kept.length * keys }, (_, i) => (i % keys < kept[Math.floor(i / keys)]! ? 1 : 0));
+}
+
+export default {
+  kernel: "attention",
+  cases: [
+    attentionCase({ heads: 16, headDim: 72, queries: 67, keys: 67 }), // the real head, more than one block of queries and keys
+    attentionCase({ heads: 16, headDim: 72, queries: 20, keys: 120, batch: 2, kept: [33, 5] }), // cross-attention
+    attentionCase({ heads: 64, headDim: 64, queries: 21, keys: 21, bias: true, scale: 1 }), // T5-XXL
+    attentionCase({ heads: 2, headDim: 128, queries: 5, keys: 40, batch: 3, shared: true, kept: [37] }),
+    attentionCase({ heads: 3, headDim: 18, queries: 70, keys: 35 }),
+    attentionCase({ heads: 4, headDim: 12, queries: 33, keys: 33, bias: true, scale: 1 }),
+    attentionCase({ heads: 1, headDim: 1, queries: 2, keys: 3, kept: [2] }),
+    attentionCase({ heads: 2, headDim: 72, queries: 1, keys: 1 }),
+    attentionCase({ heads: 2, headDim: 20, queries: 3, keys: 9, batch: 2, kept: [0, 4] }), // a row of masked keys only
+    attentionCase({ heads: 1, headDim: 72, queries: 3, keys: 2051 }),
+    attentionCase({ heads: 2, headDim: 72, queries: 150, keys: 50, batch: 2, queriesPerDispatch: 64 }),
+    attentionCase({ heads: 2, headDim: 64, queries: 9, keys: 300, spread: 30 }), // scores of +-2000 and rescaling in the middle
+    attentionCase({ heads: 1, headDim: 512, queries: 40, keys: 130 }), // the image decoder's head
+    attentionCase({ heads: 1, headDim: 192, queries: 33, keys: 65 }),
+    attentionCase({ heads: 2, headDim: 130, queries: 34, keys: 7 }),
+    attentionCase({ heads: 1, headDim: 512, queries: 1, keys: 1 }),
+    attentionCase({ heads: 16, headDim: 72, queries: 1024, keys: 1024, bench: true }),
+    attentionCase({ heads: 16, headDim: 72, queries: 4096, keys: 4096, bench: true }),
+    attentionCase({ heads: 16, headDim: 72, queries: 4096, keys: 120, kept: [100], bench: true }),
+    attentionCase({ heads: 1, headDim: 512, queries: 1024, keys: 1024, bench: true }),
+  ],
+} satisfies KernelCases;

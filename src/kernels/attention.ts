@@ -1,0 +1,91 @@
+import source from "../../shaders/attention.wgsl?raw";
+import oddSource from "../../shaders/attention_odd.wgsl?raw";
+import { ScanvasError } from "../errors.ts";
+import type { Recording } from "../gpu/recording.ts";
+import { defineKernel } from "../gpu/shader.ts";
+import { elementCount, type Tensor } from "../gpu/tensor.ts";
+
+const lib = ["flash_attention"];
+const kernels = {
+  even: defineKernel("attention", source, { lib }),
+  odd: defineKernel("attention_odd", oddSource, { lib }),
+};
+
+/** A dispatch is cut by queries at this many operations, 10 ms on a 2 TFLOP/s GPU, but never below WORKGROUPS: those keep it busy. */
+const DISPATCH_FLOPS = 2e10;
+const WORKGROUPS = 32;
+
+export interface AttentionOptions {
+  batch: number;
+  heads: number;
+  /** Up to 512; multiples of 4 are fast. */
+  headDim: number;
+  queries: number;
+  keys: number;
+  /** Factor of q . k; 1 / sqrt(headDim) unless given. */
+  scale?: number;
+  /** [batch, keys] or [1, keys]: 0 for keys that take no part. A query without any key gives zeros. */
+  mask?: Tensor;
+  /** [heads, 2 * keys - 1], added to the score at key - query + keys - 1; queries equal keys then (T5). */
+  bias?: Tensor;
+  /** Queries in one dispatch; chosen by the amount of work unless given (tests). */
+  queriesPerDispatch?: number;
+}
+
+/**
+ * y = softmax(scale q k^T + bias) v per head, without a queries x keys matrix in memory. q, y [batch, queries, heads * headDim],
+ * k, v [batch, keys, heads * headDim] or the same without batch, when every picture attends to the same keys.
+ */
+export function attention(
+  rec: Recording,
+  tensors: { q: Tensor; k: Tensor; v: Tensor; y: Tensor },
+  options: AttentionOptions,
+): void {
+  const { batch, heads, headDim, queries, keys, mask, bias } = options;
+  const { q, k, v, y } = tensors;
+  const width = heads * headDim;
+  const kvBatch = elementCount(k.shape) / (keys * width);
+  const maskBatch = mask ? elementCount(mask.shape) / keys : batch;
+  const fits =
+    elementCount(q.shape) === batch * queries * width &&
+    elementCount(y.shape) === batch * queries * width &&
+    elementCount(v.shape) === elementCount(k.shape) &&
+    [kvBatch, maskBatch].every((n) => n === batch || n === 1) &&
+    (!bias || (queries === keys && elementCount(bias.shape) === heads * (2 * keys - 1)));
+  if (!fits || headDim > 512) {
+    const shapes = Object.entries({ ...tensors, mask, bias }).map(([name, t]) => (t ? `${name} [${t.shape}] ` : ""));
+    throw new ScanvasError(
+      "TensorError",
+      `attention: ${shapes.join("")}do not fit batch ${batch}, heads ${heads} of ${headDim} (up to 512), queries ${queries}, keys ${keys}`,
+    );
+  }
+  const [TX, TY] = headDim > 128 ? [32, 8] : [8, 16];
+  const block = 4 * TY;
+  const flopsPerQuery = 4 * keys * width * batch;
+  const blocks = Math.max(
+    Math.floor((options.queriesPerDispatch ?? DISPATCH_FLOPS / flopsPerQuery) / block),
+    options.queriesPerDispatch ? 1 : Math.ceil(WORKGROUPS / (heads * batch)),
+  );
+  const even = headDim % 4 === 0;
+  for (let first = 0; first < queries; first += blocks * block) {
+    const count = Math.min(blocks * block, queries - first);
+    rec.dispatch(
+      even ? kernels.even : kernels.odd,
+      { q, k, v, mask, bias, y },
+      {
+        grid: [Math.ceil(count / block), heads, batch],
+        constants: { HEAD_DIM: headDim, TX, TY, HAS_MASK: Number(Boolean(mask)), HAS_BIAS: Number(Boolean(bias)) },
+        params: {
+          first,
+          queries,
+          keys,
+          row: even ? width / 4 : width,
+          kv_batch: kvBatch === 1 ? 0 : keys,
+          mask_stride: maskBatch === 1 ? 0 : keys,
+          scale_log2e: (options.scale ?? 1 / Math.sqrt(headDim)) * Math.LOG2E,
+        },
+        flops: flopsPerQuery * count,
+      },
+    );
+  }
+}
