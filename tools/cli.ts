@@ -26,16 +26,16 @@ export async function program(wanted: string | undefined): Promise<Command> {
     version: string;
   };
   const root = new Command("scanvas").description("Text-to-image in the browser with WebGPU").version(manifest.version);
+  root.exitOverride();
   for (const { name, summary, load } of COMMANDS) {
     const stub = new Command(name).description(summary).allowUnknownOption();
-    root.addCommand(name === wanted ? inherit(root, (await load()).command()) : stub);
+    root.addCommand(name === wanted ? strict((await load()).command()) : stub);
   }
   return root;
 }
 
 /** Usage errors end like every other error: one line, exit code 1. */
-function inherit(root: Command, command: Command): Command {
-  root.exitOverride();
+function strict(command: Command): Command {
   return command.exitOverride().showHelpAfterError("(--help shows the options)");
 }
 

@@ -44,6 +44,7 @@ export interface SafetensorsHeader {
 export const MAX_HEADER_BYTES = 100_000_000;
 const PREFIX_BYTES = 8;
 const MAX_NAME_LENGTH = 256;
+const MAX_DEPTH = 3;
 
 function refuse(where: string, what: string): never {
   throw new ScanvasError("FormatError", `${where} is not a valid safetensors file: ${what}`);
@@ -73,18 +74,13 @@ export function readHeaderLength(prefix: Uint8Array, fileBytes: number, where = 
 export function parseHeader(header: Uint8Array, fileBytes: number, where = "file"): SafetensorsHeader {
   if (header[0] !== 0x7b) refuse(where, "the header does not start with {");
   let text: string;
-  let json: unknown;
   try {
     text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(header);
   } catch {
     refuse(where, "the header is not UTF-8");
   }
-  try {
-    json = JSON.parse(text);
-  } catch {
-    refuse(where, "the header is not JSON");
-  }
   checkTokens(text, where);
+  const json = parseJson(text, where);
   const metadata = new Map<string, string>();
   const tensors: [string, TensorInfo][] = [];
   const dataStart = PREFIX_BYTES + header.length;
@@ -146,25 +142,36 @@ function tensorInfo(value: unknown, dataStart: number, where: string): TensorInf
   return { dtype: dtype as SafetensorsDtype, shape: shape as number[], begin: dataStart + begin, end: dataStart + end };
 }
 
-/** On text that is known to be JSON: refuses duplicate keys and every token that is not a string, an integer or punctuation. */
+function parseJson(text: string, where: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    refuse(where, "the header is not JSON");
+  }
+}
+
+/**
+ * A scan before the parser: refuses duplicate keys, which JSON.parse would swallow, every token that is not a string, an integer
+ * or punctuation, and nesting beyond the three levels a header has.
+ */
 function checkTokens(text: string, where: string): void {
   const open: (Set<string> | null)[] = []; // the keys of each open object, null for an array
   for (let i = 0; i < text.length; i++) {
     const char = text[i];
     if (char === '"') {
       const start = i;
-      for (i++; text[i] !== '"'; i++) if (text[i] === "\\") i++;
+      for (i++; i < text.length && text[i] !== '"'; i++) if (text[i] === "\\") i++;
       let next = i + 1;
       while (" \t\r\n".includes(text[next] ?? "x")) next++;
       const keys = open.at(-1);
       if (text[next] === ":" && keys) {
-        const key = JSON.parse(text.slice(start, i + 1)) as string;
+        const key = parseJson(text.slice(start, i + 1), where) as string;
         if (keys.has(key)) refuse(where, `the key ${JSON.stringify(key)} appears twice`);
         keys.add(key);
       }
-    } else if (char === "{") open.push(new Set());
-    else if (char === "[") open.push(null);
-    else if (char === "}" || char === "]") open.pop();
+    } else if (char === "{" || char === "[") {
+      if (open.push(char === "{" ? new Set() : null) > MAX_DEPTH) refuse(where, "the header is nested too deeply");
+    } else if (char === "}" || char === "]") open.pop();
     else if (!"0123456789:, \t\r\n".includes(char)) refuse(where, `unexpected ${JSON.stringify(char)} in the header`);
   }
 }
