@@ -24,6 +24,8 @@ export interface SsdOptions {
   readonly state: number;
   /** Q; 128 unless given, less for shorter sequences. */
   readonly chunk?: number;
+  /** Most bytes of chunk states kept at once. */
+  readonly stateBudget?: number;
   readonly variant?: DeviceProfile["gemm"];
 }
 
@@ -33,7 +35,7 @@ export interface SsdOptions {
  * the chunks. The heads are independent, so they run in groups whose states fit one binding.
  */
 export function ssd(rec: Recording, { x, b, c, dt, dtBias, aLog, skip, y }: SsdTensors, options: SsdOptions): void {
-  const { grid, heads, headDim, state, variant } = options;
+  const { grid, heads, headDim, state, variant, stateBudget = STATE_BUDGET } = options;
   const tokens = grid.height * grid.width;
   const chunk = options.chunk ?? Math.min(128, 4 * Math.ceil(tokens / 4));
   const shape: SsdShape = { sequences: grid.directions * grid.batch, tokens, heads, headDim, state, chunk };
@@ -47,7 +49,7 @@ export function ssd(rec: Recording, { x, b, c, dt, dtBias, aLog, skip, y }: SsdT
   const product = rec.temp("ssd_product", [shape.sequences, chunks, chunk, chunk]);
   ssdChunkProduct(rec, { b, c, product }, shape, variant);
 
-  const budget = Math.min(STATE_BUDGET, rec.profile.limits.maxStorageBufferBindingSize);
+  const budget = Math.min(stateBudget, rec.profile.limits.maxStorageBufferBindingSize);
   const most = Math.max(1, Math.floor(budget / Math.max(1, stateBytes(shape))));
   const { count } = lanesOf(shape);
   const groups = Math.ceil(count / most);
