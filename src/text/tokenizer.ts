@@ -8,7 +8,7 @@
  *   and TokenizersBackend.convert_to_native_format). So a file with NFKC and no white-space split, like the reference pipeline's,
  *   gives ids without NFKC and without a token for the second of two spaces.
  * - @huggingface/tokenizers 0.2.0 ignores the charsmap (see precompiled.ts), and its WhitespaceSplit uses JavaScript's \s, which
- *   differs from Unicode's White_Space at U+0085 and U+FEFF.
+ *   differs from Unicode's White_Space at U+0085 and U+FEFF. For a third difference see fuseUnknownsPerWord.
  */
 import * as library from "@huggingface/tokenizers";
 import { ScanvasError } from "../errors.ts";
@@ -19,7 +19,7 @@ export interface Tokenizer {
   vocabSize: number;
   /**
    * `ids` [n] are the real tokens only, n <= maxLength, the last one being </s>; padding and mask are the caller's. `text` is what was
-   * tokenised: lower case, stripped. `truncated` says that the prompt had more tokens than fit (or more than 50,000 characters).
+   * tokenised: lower case, stripped. `truncated` says that the prompt had more tokens than fit (or more than 20,000 characters).
    * Any string is accepted. Throws InvalidArgumentError.
    */
   tokenize(prompt: string, maxLength: number): Tokens;
@@ -31,8 +31,11 @@ export interface Tokens {
   text: string;
 }
 
-/** Longer prompts are cut here before any work is done: a few hundred tokens is all a model takes, at most 16 characters each. */
-const MAX_CHARACTERS = 50_000;
+/**
+ * Longer prompts are cut here before any work is done. A model takes at most 300 tokens of at most 16 characters, so only a prompt with
+ * thousands of spaces in a row could notice.
+ */
+const MAX_CHARACTERS = 20_000;
 
 type Json = Record<string, unknown>;
 type Normalize = (text: string) => string;
@@ -50,6 +53,7 @@ export function loadTokenizer(tokenizerJson: unknown, configJson: unknown): Toke
   // Normalising can make a text longer (one Arabic ligature becomes 18 letters), hence the second cut.
   const shortened = (text: string) => normalize(text).slice(0, MAX_CHARACTERS);
   encoder.normalizer = shortened as unknown as library.Normalizer; // the library only ever calls it
+  fuseUnknownsPerWord(encoder.model!);
 
   const eosId = encoder.token_to_id(eos);
   if (eosId === undefined) throw new ScanvasError("ModelConfigError", `tokenizer.json: has no token ${eos}`);
@@ -107,6 +111,21 @@ function construct(file: Json, preTokenizer: unknown, eos: string): library.Toke
   } catch (cause) {
     throw new ScanvasError("ModelConfigError", `tokenizer.json: ${(cause as Error).message}`, { cause });
   }
+}
+
+/**
+ * Neighbouring unknown characters of a word are one token. The library joins their strings, looking up the growing string each time
+ * (quadratic: seconds for a prompt of emoji), and joins across words; Rust fuses within a word. Only the first is needed for the id.
+ */
+function fuseUnknownsPerWord(model: library.Model): void {
+  const encodeWords = model.encode.bind(model);
+  const isUnknown = (token: string) => (model.tokens_to_ids.get(token) ?? model.unk_token_id) === model.unk_token_id;
+  model.fuse_unk = false;
+  model.encode = (words) =>
+    words.flatMap((word) => {
+      const tokens = encodeWords([word]);
+      return tokens.filter((token, i) => i === 0 || !isUnknown(token) || !isUnknown(tokens[i - 1]));
+    });
 }
 
 /** Checks that this is a Unigram model and returns one more than the largest id. */
