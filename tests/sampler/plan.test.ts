@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { dpmSolverGrid } from "../../src/sampler/dpm_solver.ts";
 import { eulerGrid } from "../../src/sampler/euler.ts";
 import { planSampler } from "../../src/sampler/plan.ts";
+import { alphasCumprod } from "../../src/sampler/schedule.ts";
 import { readSchedulerConfig, resolveConfig } from "../../src/sampler/scheduler_config.ts";
 import type { SchedulerConfig } from "../../src/sampler/scheduler_config.ts";
 import { applyStep } from "../../src/sampler/step.ts";
@@ -75,6 +76,15 @@ describe.each(classes)("%s as diffusers computes it", (name) => {
         expect(error, `step ${i} of ${JSON.stringify(one)}`).toBeLessThanOrEqual(1e-5 * norm(expected) + rounding);
       });
     }
+  });
+});
+
+describe("alphasCumprod", () => {
+  const keys = Object.keys(tensors).filter((key) => key.startsWith("alphas_cumprod."));
+  it.each(keys)("%s, to the bit", (key) => {
+    const config = readSchedulerConfig(key.slice("alphas_cumprod.".length));
+    expect(alphasCumprod(resolveConfig("dpm_solver", config), true)).toEqual(tensors[key]);
+    expect(tensors[key].length).toBe(1000);
   });
 });
 

@@ -73,7 +73,7 @@ def cases():
         (DPM, {"trained_betas": [0.001 + 0.0004 * i for i in range(40)], "num_train_timesteps": 40}),
     ]
     for cls, options in own:
-        for steps in (1, 2, 5, 17):
+        for steps in (1, 2, 5, 14, 15):
             yield {"_class_name": cls, **options}, cls, steps
     stable_diffusion = {"clip_sample": False, "set_alpha_to_one": False, "skip_prk_steps": True, "steps_offset": 1, **SCALED}
     foreign = [
@@ -158,6 +158,9 @@ def main():
             record["sigmas"] = scheduler.sigmas.double().tolist()
         tensors[f"{len(records)}"] = latents.contiguous()
         records.append(record)
+    for schedule in SCHEDULES:
+        scheduler = diffusers.DPMSolverMultistepScheduler(**schedule)
+        tensors["alphas_cumprod." + json.dumps(schedule)] = scheduler.alphas_cumprod
     save_file(tensors, OUT / "cases.safetensors")
     lines = [json.dumps(record) for record in records]
     (OUT / "cases.json").write_text("[\n" + ",\n".join(lines) + "\n]\n")
