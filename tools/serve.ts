@@ -38,8 +38,9 @@ export interface DirectoryServer {
 
 /**
  * Serves `directories` on 127.0.0.1: one directory at `/`, or several by URL prefix (`{ "/": "dist", "/model/": dir }`, the
- * longest prefix that fits wins). Range and ETag are honoured, every origin may read, nothing is cached unasked, a directory is
- * its index.html and whatever is not there is a plain 404, never a page. Names that start with a dot are not served.
+ * longest prefix that fits wins). Range and ETag are honoured, every origin may read, nothing is cached unasked. A path that
+ * ends in a slash is its index.html; whatever is not there is a plain 404, never a page; names that start with a dot are not
+ * served.
  * @param port 0 takes a free one
  */
 export async function serveDirectory(
@@ -126,12 +127,8 @@ async function locate(mounts: { prefix: string; root: string }[], url: string): 
   if (/[\\\0]/.test(relative) || relative.split("/").some((part) => part.startsWith("."))) return undefined;
   let file = resolve(mount.root, relative);
   if (file !== mount.root && !file.startsWith(mount.root + sep)) return undefined;
-  let entry = await stat(file).catch(() => undefined);
-  if (entry?.isDirectory()) {
-    file = join(file, "index.html");
-    entry = await stat(file).catch(() => undefined);
-  }
-  return entry?.isFile() ? file : undefined;
+  if (path.endsWith("/")) file = join(file, "index.html");
+  return (await stat(file).catch(() => undefined))?.isFile() ? file : undefined;
 }
 
 /** One range as [first, last]; undefined when there is none or it is one we need not understand. */
