@@ -124,7 +124,7 @@ const OPTIONS: Readonly<Record<SamplerName, Readonly<Record<string, Rule>>>> = {
     solver_type: oneOf("midpoint", "heun", "logrho", "bh1", "bh2"), // from_config turns DEIS' and UniPC's into midpoint
     lower_order_final: flag,
     euler_at_final: flag,
-    lambda_min_clipped: number,
+    lambda_min_clipped: orNull(number), // null is what JSON.stringify makes of -Infinity
     thresholding: off,
     use_lu_lambdas: off,
     use_flow_sigmas: off,
@@ -159,8 +159,9 @@ const DEFAULTS: ResolvedConfig = {
 };
 
 /**
- * Reads `scheduler_config.json`. Python writes `-Infinity` (PixArt's lambda_min_clipped), which is not JSON, so hand over the text
- * of the file rather than what JSON.parse made of it; an object is accepted too. Throws ModelConfigError.
+ * Reads `scheduler_config.json`: its text, or an object. Python writes `-Infinity` (PixArt's lambda_min_clipped), which is not JSON;
+ * in text it is read as such, and in an object the strings "-Infinity", "Infinity" and "NaN" of our converter's manifest stand for
+ * it. Throws ModelConfigError.
  */
 export function readSchedulerConfig(source: unknown): SchedulerConfig {
   let value = source;
@@ -174,7 +175,9 @@ export function readSchedulerConfig(source: unknown): SchedulerConfig {
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw refuse("scheduler_config.json", value, "an object");
   }
-  const config = value as SchedulerConfig;
+  const numbers = new Map<unknown, number>([-Infinity, Infinity, NaN].map((number) => [String(number), number]));
+  const entries = Object.entries(value).map(([key, option]: [string, unknown]) => [key, numbers.get(option) ?? option]);
+  const config = Object.fromEntries(entries) as SchedulerConfig;
   const className: unknown = config._class_name;
   if (className !== undefined && !(typeof className === "string" && isKnownClass(className))) {
     throw refuse("scheduler_config.json: _class_name", className, [...SAMPLER_CLASSES.keys()].join(", "));
@@ -203,6 +206,7 @@ export function resolveConfig(name: SamplerName, config: SchedulerConfig): Resol
     if (key in DEFAULTS) resolved[key] = rule === flag ? value === true : value;
   }
   if (resolved.solver_type !== "heun") resolved.solver_type = "midpoint";
+  resolved.lambda_min_clipped ??= -Infinity;
   const { trained_betas: trained, num_train_timesteps: count } = resolved as unknown as ResolvedConfig;
   if (trained !== null && trained.length !== count) {
     throw refuse(`${name}: trained_betas`, `${trained.length} numbers`, `num_train_timesteps = ${count} numbers`);

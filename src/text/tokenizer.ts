@@ -45,7 +45,8 @@ export function loadTokenizer(tokenizerJson: unknown, configJson: unknown): Toke
   const file = asObject(tokenizerJson, "tokenizer.json");
   const config = asObject(configJson, "tokenizer_config.json");
   const vocabSize = checkVocabulary(file);
-  const isT5 = config.tokenizer_class === "T5Tokenizer" || config.tokenizer_class === "T5TokenizerFast";
+  // Without a word on it, T5: the class that model_index.json names for every pipeline we run.
+  const isT5 = ["T5Tokenizer", "T5TokenizerFast"].includes((config.tokenizer_class ?? "T5Tokenizer") as string);
   const normalize = isT5 ? charsmapOf(file.normalizer) : normalizerOf(file.normalizer);
   const eos = tokenText(config.eos_token) ?? "</s>";
 

@@ -17,6 +17,9 @@ describe("readSchedulerConfig", () => {
     expect(config.lambda_min_clipped).toBe(-Infinity);
     expect(config.beta_end).toBe(0.02);
     expect(resolveConfig("dpm_solver", config).lambda_min_clipped).toBe(-Infinity);
+    expect(readSchedulerConfig({ lambda_min_clipped: "-Infinity" }).lambda_min_clipped).toBe(-Infinity);
+    const stored = JSON.parse(JSON.stringify(config)) as unknown; // -Infinity becomes null
+    expect(planSampler("dpm_solver", readSchedulerConfig(stored), 6)).toEqual(planSampler("dpm_solver", config, 6));
     const text = '{"_note": "-Infinity \\" NaN", "rho": NaN, "sigma_max": Infinity}';
     expect(readSchedulerConfig(text)).toEqual({ _note: '-Infinity " NaN', rho: null, sigma_max: Infinity });
   });

@@ -96,6 +96,7 @@ describe("tokenize", () => {
 describe("loadTokenizer", () => {
   const file = read("pixart/tokenizer.json") as { model: Record<string, unknown>; added_tokens: object[] };
   const config = read("pixart/tokenizer_config.json") as object;
+  const plain = { tokenizer_class: "PreTrainedTokenizerFast" };
   const withModel = (changes: object) => ({ ...file, model: { ...file.model, ...changes } });
   const charsmap = (precompiled_charsmap: unknown) => ({
     ...file,
@@ -112,8 +113,8 @@ describe("loadTokenizer", () => {
     ["no unknown token", withModel({ unk_id: null }), config, "FormatError"],
     ["an added token without id", { ...file, added_tokens: [{ content: "x" }] }, config, "FormatError"],
     ["another end token", file, { ...config, eos_token: "<end>" }, "ModelConfigError"],
-    ["an unknown normalizer", { ...file, normalizer: { type: "Magic" } }, {}, "ModelConfigError"],
-    ["an unknown pre-tokenizer", { ...file, pre_tokenizer: { type: "Magic" } }, {}, "ModelConfigError"],
+    ["an unknown normalizer", { ...file, normalizer: { type: "Magic" } }, plain, "ModelConfigError"],
+    ["an unknown pre-tokenizer", { ...file, pre_tokenizer: { type: "Magic" } }, plain, "ModelConfigError"],
     ["a charsmap that is not base64", charsmap("!"), config, "FormatError"],
     ["a charsmap that is too short", charsmap(btoa("abc")), config, "FormatError"],
     ["a charsmap that promises more than it has", charsmap(btoa("\xff\xff\0\0abcd")), config, "FormatError"],
@@ -130,5 +131,11 @@ describe("loadTokenizer", () => {
     expect(tokenizer.vocabSize).toBe(51);
     expect([...tokenizer.tokenize("a <extra>", 9).ids]).toEqual([3, 5, 50, 1]);
     expect(load("pixart").vocabSize).toBe(39);
+  });
+
+  it("takes a tokenizer whose config names no class for T5's", () => {
+    const ids = (configJson: object) => [...loadTokenizer(file, configJson).tokenize("a  ﬁ", 9).ids];
+    expect(ids({})).toEqual(ids(config));
+    expect(ids({})).not.toEqual(ids(plain));
   });
 });
