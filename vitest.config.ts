@@ -1,15 +1,9 @@
-import { dirname } from "node:path";
 import { defineConfig } from "vitest/config";
-import { findBrowser } from "./tools/setup/browser.ts";
+import { findBrowser, softwareDriver } from "./tools/setup/browser.ts";
 
-// Dawn in Node finds the Vulkan loader and the software driver beside the browser's own binary. Both variables must be in the
-// environment before the process starts, hence forked workers.
+// The dynamic loader reads these when a process starts: forked workers inherit them from here.
 const browser = findBrowser();
-if (browser) {
-  const folder = dirname(browser.libraries);
-  process.env.VK_ICD_FILENAMES ??= `${folder}/vk_swiftshader_icd.json`;
-  process.env.LD_LIBRARY_PATH ??= folder;
-}
+if (browser) for (const [name, value] of Object.entries(softwareDriver(browser))) process.env[name] ??= value;
 
 export default defineConfig({
   test: {

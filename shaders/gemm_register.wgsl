@@ -15,28 +15,81 @@ struct Params { rows: u32, columns: u32, depth4: u32, split0: u32, split1: u32, 
 
 const TILE = 8u;
 
+// Everything below is written out, row by row: arrays that a loop indexes live in memory on some implementations.
+struct Row { low: vec4<f32>, high: vec4<f32> }
+
+fn store_row(row: u32, column: u32, sums: Row) {
+  for (var j = 0u; j < 4u; j++) {
+    store(row, column + j, sums.low[j]);
+    store(row, column + 4u + j, sums.high[j]);
+  }
+}
+
 @compute @workgroup_size(8, 8)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let row0 = id.y * TILE;
   let column0 = id.x * TILE;
   if (row0 >= params.rows || column0 >= params.columns) { return; }
   // Rows and columns past the edge repeat the last one: no branch inside the loop, and `store` drops them.
-  var row: array<u32, TILE>;
-  var column: array<u32, TILE>;
-  for (var i = 0u; i < TILE; i++) {
-    row[i] = min(row0 + i, params.rows - 1u) * params.depth4;
-    column[i] = min(column0 + i, params.columns - 1u) * params.depth4;
-  }
-  var sums: array<array<f32, TILE>, TILE>;
+  let last_row = params.rows - 1u;
+  let last_column = params.columns - 1u;
+  let r0 = min(row0 + 0u, last_row) * params.depth4;
+  let r1 = min(row0 + 1u, last_row) * params.depth4;
+  let r2 = min(row0 + 2u, last_row) * params.depth4;
+  let r3 = min(row0 + 3u, last_row) * params.depth4;
+  let r4 = min(row0 + 4u, last_row) * params.depth4;
+  let r5 = min(row0 + 5u, last_row) * params.depth4;
+  let r6 = min(row0 + 6u, last_row) * params.depth4;
+  let r7 = min(row0 + 7u, last_row) * params.depth4;
+  let c0 = min(column0 + 0u, last_column) * params.depth4;
+  let c1 = min(column0 + 1u, last_column) * params.depth4;
+  let c2 = min(column0 + 2u, last_column) * params.depth4;
+  let c3 = min(column0 + 3u, last_column) * params.depth4;
+  let c4 = min(column0 + 4u, last_column) * params.depth4;
+  let c5 = min(column0 + 5u, last_column) * params.depth4;
+  let c6 = min(column0 + 6u, last_column) * params.depth4;
+  let c7 = min(column0 + 7u, last_column) * params.depth4;
+  var s0: Row; var s1: Row; var s2: Row; var s3: Row; var s4: Row; var s5: Row; var s6: Row; var s7: Row;
   for (var k = 0u; k < params.depth4; k++) {
-    var b: array<vec4<f32>, TILE>;
-    for (var j = 0u; j < TILE; j++) { b[j] = weight4(w[column[j] + k]); }
-    for (var i = 0u; i < TILE; i++) {
-      let a = x[row[i] + k];
-      for (var j = 0u; j < TILE; j++) { sums[i][j] += dot(a, b[j]); }
-    }
+    let b0 = weight4(w[c0 + k]);
+    let b1 = weight4(w[c1 + k]);
+    let b2 = weight4(w[c2 + k]);
+    let b3 = weight4(w[c3 + k]);
+    let b4 = weight4(w[c4 + k]);
+    let b5 = weight4(w[c5 + k]);
+    let b6 = weight4(w[c6 + k]);
+    let b7 = weight4(w[c7 + k]);
+    var a = x[r0 + k];
+    s0.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+    s0.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
+    a = x[r1 + k];
+    s1.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+    s1.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
+    a = x[r2 + k];
+    s2.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+    s2.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
+    a = x[r3 + k];
+    s3.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+    s3.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
+    a = x[r4 + k];
+    s4.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+    s4.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
+    a = x[r5 + k];
+    s5.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+    s5.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
+    a = x[r6 + k];
+    s6.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+    s6.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
+    a = x[r7 + k];
+    s7.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+    s7.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
   }
-  for (var i = 0u; i < TILE; i++) {
-    for (var j = 0u; j < TILE; j++) { store(row0 + i, column0 + j, sums[i][j]); }
-  }
+  store_row(row0 + 0u, column0, s0);
+  store_row(row0 + 1u, column0, s1);
+  store_row(row0 + 2u, column0, s2);
+  store_row(row0 + 3u, column0, s3);
+  store_row(row0 + 4u, column0, s4);
+  store_row(row0 + 5u, column0, s5);
+  store_row(row0 + 6u, column0, s6);
+  store_row(row0 + 7u, column0, s7);
 }

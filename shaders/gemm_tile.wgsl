@@ -17,52 +17,65 @@ struct Params { rows: u32, columns: u32, depth4: u32, split0: u32, split1: u32, 
 var<workgroup> tile_x: array<array<real4, 32>, 16>;   // [depth, 128 rows / 4]
 var<workgroup> tile_w: array<array<real4, 16>, 16>;   // [depth, 64 columns / 4]
 
+fn load_x(row: u32, k: u32) -> vec4<f32> {
+  if (row < params.rows && k < params.depth4) { return x[row * params.depth4 + k]; }
+  return vec4<f32>();
+}
+fn load_w(column: u32, k: u32) -> vec4<f32> {
+  if (column < params.columns && k < params.depth4) { return weight4(w[column * params.depth4 + k]); }
+  return vec4<f32>();
+}
+fn store_row(row: u32, column: u32, sum: vec4<f32>) {
+  for (var j = 0u; j < 4u; j++) { store(row, column + j, sum[j]); }
+}
+
 @compute @workgroup_size(16, 16)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) id: vec3<u32>,
         @builtin(local_invocation_index) thread: u32) {
   let row0 = group.y * 128u;
   let column0 = group.x * 64u;
-  var sums: array<vec4<f32>, 8>;
-  var part: array<real4, 8>;
+  var s0: vec4<f32>; var s1: vec4<f32>; var s2: vec4<f32>; var s3: vec4<f32>; var s4: vec4<f32>; var s5: vec4<f32>; var s6: vec4<f32>; var s7: vec4<f32>;
   // Staging: a thread turns 4 rows x 4 of depth around in registers and writes whole vec4s, because writing one component of a
   // vec4 that other threads write too is a race. 128 threads do so for x, 64 for w.
-  let stage_w = thread >= 128u;
-  let unit = select(thread, thread - 128u, stage_w);
-  let unit_quad = unit >> 2u;
-  let unit_k = unit & 3u;
+  let unit = thread & 127u;
+  let quad = unit >> 2u;
+  let k4 = unit & 3u;
   for (var k = 0u; k < params.depth4; k += 4u) {
-    let inside = k + unit_k < params.depth4;
-    var v = array<vec4<f32>, 4>();
-    if (!stage_w) {
-      for (var i = 0u; i < 4u; i++) {
-        let row = row0 + unit_quad * 4u + i;
-        if (inside && row < params.rows) { v[i] = x[row * params.depth4 + k + unit_k]; }
-      }
-      for (var i = 0u; i < 4u; i++) {
-        tile_x[unit_k * 4u + i][unit_quad] = real4(vec4<f32>(v[0][i], v[1][i], v[2][i], v[3][i]));
-      }
+    if (thread < 128u) {
+      let r = row0 + quad * 4u;
+      let v0 = load_x(r, k + k4); let v1 = load_x(r + 1u, k + k4); let v2 = load_x(r + 2u, k + k4); let v3 = load_x(r + 3u, k + k4);
+      tile_x[k4 * 4u][quad] = real4(vec4<f32>(v0.x, v1.x, v2.x, v3.x));
+      tile_x[k4 * 4u + 1u][quad] = real4(vec4<f32>(v0.y, v1.y, v2.y, v3.y));
+      tile_x[k4 * 4u + 2u][quad] = real4(vec4<f32>(v0.z, v1.z, v2.z, v3.z));
+      tile_x[k4 * 4u + 3u][quad] = real4(vec4<f32>(v0.w, v1.w, v2.w, v3.w));
     } else if (unit < 64u) {
-      for (var i = 0u; i < 4u; i++) {
-        let column = column0 + unit_quad * 4u + i;
-        if (inside && column < params.columns) { v[i] = weight4(w[column * params.depth4 + k + unit_k]); }
-      }
-      for (var i = 0u; i < 4u; i++) {
-        tile_w[unit_k * 4u + i][unit_quad] = real4(vec4<f32>(v[0][i], v[1][i], v[2][i], v[3][i]));
-      }
+      let c = column0 + quad * 4u;
+      let v0 = load_w(c, k + k4); let v1 = load_w(c + 1u, k + k4); let v2 = load_w(c + 2u, k + k4); let v3 = load_w(c + 3u, k + k4);
+      tile_w[k4 * 4u][quad] = real4(vec4<f32>(v0.x, v1.x, v2.x, v3.x));
+      tile_w[k4 * 4u + 1u][quad] = real4(vec4<f32>(v0.y, v1.y, v2.y, v3.y));
+      tile_w[k4 * 4u + 2u][quad] = real4(vec4<f32>(v0.z, v1.z, v2.z, v3.z));
+      tile_w[k4 * 4u + 3u][quad] = real4(vec4<f32>(v0.w, v1.w, v2.w, v3.w));
     }
     workgroupBarrier();
-    part = array<real4, 8>(); // f16 products are summed in f16 over 16 of depth only
+    var p0 = real4(); var p1 = real4(); var p2 = real4(); var p3 = real4(); var p4 = real4(); var p5 = real4(); var p6 = real4(); var p7 = real4(); // f16 products are summed in f16 over 16 of depth only
     for (var i = 0u; i < 16u; i++) {
       let b = tile_w[i][id.x];
       let a0 = tile_x[i][id.y * 2u];
       let a1 = tile_x[i][id.y * 2u + 1u];
-      part[0] += a0.x * b; part[1] += a0.y * b; part[2] += a0.z * b; part[3] += a0.w * b;
-      part[4] += a1.x * b; part[5] += a1.y * b; part[6] += a1.z * b; part[7] += a1.w * b;
+      p0 += a0.x * b; p1 += a0.y * b; p2 += a0.z * b; p3 += a0.w * b;
+      p4 += a1.x * b; p5 += a1.y * b; p6 += a1.z * b; p7 += a1.w * b;
     }
-    for (var i = 0u; i < 8u; i++) { sums[i] += vec4<f32>(part[i]); }
+    s0 += vec4<f32>(p0); s1 += vec4<f32>(p1); s2 += vec4<f32>(p2); s3 += vec4<f32>(p3); s4 += vec4<f32>(p4); s5 += vec4<f32>(p5); s6 += vec4<f32>(p6); s7 += vec4<f32>(p7);
     workgroupBarrier();
   }
-  for (var i = 0u; i < 8u; i++) {
-    for (var j = 0u; j < 4u; j++) { store(row0 + id.y * 8u + i, column0 + id.x * 4u + j, sums[i][j]); }
-  }
+  let row = row0 + id.y * 8u;
+  let column = column0 + id.x * 4u;
+  store_row(row + 0u, column, s0);
+  store_row(row + 1u, column, s1);
+  store_row(row + 2u, column, s2);
+  store_row(row + 3u, column, s3);
+  store_row(row + 4u, column, s4);
+  store_row(row + 5u, column, s5);
+  store_row(row + 6u, column, s6);
+  store_row(row + 7u, column, s7);
 }

@@ -117,7 +117,9 @@ export class LocalPipeline {
         trace.noise = f32(latentShape, noise);
         trace.prompt_embeds = f32([1, positive.ids.length, caption], positive.embeds);
         if (guided) trace.negative_embeds = f32([1, texts[0]!.ids.length, caption], texts[0]!.embeds);
-        trace.timesteps = f32([sampler.steps.length], Float32Array.from(sampler.timesteps));
+        trace.timesteps = sampler.timesteps.every(Number.isInteger)
+          ? { dtype: "I64", shape: [sampler.steps.length], data: BigInt64Array.from(sampler.timesteps, BigInt) }
+          : f32([sampler.steps.length], Float32Array.from(sampler.timesteps)); // Euler's may lie between two
         trace.latents = f32([latents.length, ...latentShape], Float32Array.from(latents.flatMap((l) => [...l])));
         trace.image = f32([1, 3, height, width], rgb);
       }

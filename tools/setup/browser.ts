@@ -1,33 +1,63 @@
-import { existsSync, realpathSync } from "node:fs";
+/** Finds a browser with WebGPU, and brings one where there is none. */
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { homedir } from "node:os";
+import { chromium } from "playwright";
 
 export interface Browser {
   /** What Playwright starts. */
   executable: string;
-  /** A file in the folder that holds `libvulkan.so.1` and `vk_swiftshader_icd.json`. */
-  libraries: string;
+  /** Holds `libvulkan.so.1` and `vk_swiftshader_icd.json`: Dawn in Node runs on the browser's own software driver. */
+  folder: string;
 }
 
-/** Where Chrome and Chromium install themselves, best first. Each entry: the program, and its real folder. */
-function candidates(): [string, string][] {
-  const own = process.env.SCANVAS_BROWSER;
-  return [
-    ...(own ? ([[own, dirname(realpathSync(own))]] as [string, string][]) : []),
-    ["/usr/bin/google-chrome", "/opt/google/chrome"],
-    ["/usr/bin/chromium", "/usr/lib/chromium"],
-    ["/usr/bin/chromium-browser", "/usr/lib/chromium-browser"],
-    ["/Applications/Google Chrome.app/Contents/MacOS/Google Chrome", "/Applications/Google Chrome.app/Contents/MacOS"],
-    ["/Applications/Chromium.app/Contents/MacOS/Chromium", "/Applications/Chromium.app/Contents/MacOS"],
-  ];
-}
+/** Programs, and the folders where their packages keep the libraries, best first. */
+const INSTALLED: readonly (readonly [executable: string, folder: string])[] = [
+  ["/usr/bin/google-chrome", "/opt/google/chrome"],
+  ["/usr/bin/chromium", "/usr/lib/chromium"],
+  ["/Applications/Google Chrome.app/Contents/MacOS/Google Chrome", "/Applications/Google Chrome.app/Contents/MacOS"],
+];
 
-/** An installed Chrome or Chromium, or the one that Playwright downloaded; undefined when there is none. */
+/** $SCANVAS_BROWSER, an installed Chrome or Chromium, or the one Playwright downloaded earlier. */
 export function findBrowser(): Browser | undefined {
-  for (const [executable, folder] of candidates()) {
-    if (existsSync(executable)) return { executable, libraries: join(folder, "vk_swiftshader_icd.json") };
+  const own = process.env.SCANVAS_BROWSER;
+  const candidates = [
+    ...(own ? [[own, dirname(own)] as const] : []),
+    ...INSTALLED,
+    [chromium.executablePath(), dirname(chromium.executablePath())] as const,
+  ];
+  const found = candidates.find(([executable, folder]) => existsSync(executable) && existsSync(folder));
+  return found && { executable: found[0], folder: found[1] };
+}
+
+/** Where Dawn finds the software driver; set before the process that loads it starts. */
+export const softwareDriver = ({ folder }: Browser): Record<string, string> => ({
+  VK_ICD_FILENAMES: join(folder, "vk_swiftshader_icd.json"),
+  LD_LIBRARY_PATH: folder,
+});
+
+/** A browser, installed if need be: Playwright's download first, then Debian's package. Says what it does; does nothing twice. */
+export function ensureBrowser(say: (line: string) => void): Browser {
+  const present = findBrowser();
+  if (present) return present;
+  const attempts: readonly (readonly [string, string, string[]])[] = [
+    ["Playwright's Chromium", process.execPath, [join("node_modules", "playwright", "cli.js"), "install", "--with-deps", "chromium"]],
+    ["Debian's chromium", "sh", ["-c", "apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium"]],
+  ];
+  const failures: string[] = [];
+  for (const [what, program, args] of attempts) {
+    say(`no browser found: installing ${what} ...`);
+    try {
+      execFileSync(program, args, {
+        stdio: ["ignore", "ignore", "pipe"],
+        timeout: 600_000,
+        env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
+      });
+    } catch (error) {
+      failures.push(`${what}: ${String((error as { stderr?: Buffer }).stderr ?? error).trim().split("\n").at(-1)}`);
+    }
+    const brought = findBrowser();
+    if (brought) return brought;
   }
-  const cache = process.env.PLAYWRIGHT_BROWSERS_PATH ?? join(homedir(), ".cache/ms-playwright");
-  if (existsSync(cache)) return undefined; // filled in by setup.ts, which asks Playwright itself
-  return undefined;
+  throw new Error(`no browser with WebGPU could be installed (${failures.join("; ")}); install Chrome, or set SCANVAS_BROWSER to one`);
 }

@@ -1,0 +1,16 @@
+/** The public API: everything a page needs, and nothing else. */
+import { Pipeline, type LoadOptions } from "./worker/client.ts";
+
+/**
+ * Loads a converted model (a folder with manifest.json) into a worker with a GPU of its own.
+ *
+ *     const pipeline = await load("/models/mine/");
+ *     const { images } = await pipeline.generate({ prompt: "a red star" });
+ *     document.body.append(URL.createObjectURL(await images[0].toBlob()));
+ */
+export const load = (url: string, options?: LoadOptions): Promise<Pipeline> => Pipeline.load(url, options);
+
+export { ScanvasError, type ErrorName } from "./errors.ts";
+export { GeneratedImage, type Pipeline, type GenerateOptions, type GenerateResult, type LoadOptions } from "./worker/client.ts";
+export type { GenerateRequest, ModelInfo, NamedTensor, Progress, Timings, TraceRequest, TraceResult } from "./worker/api.ts";
+export type { SamplerName } from "./sampler/step.ts";

@@ -1,0 +1,172 @@
+import * as comlink from "comlink";
+import { ScanvasError, throwIfAborted, type ErrorName } from "../errors.ts";
+import type { GenerateRequest, LoadRequest, ModelInfo, Progress, RawImage, Timings, TraceRequest, TraceResult } from "./api.ts";
+import type { NamedTensor } from "./api.ts";
+import type { WorkerApi } from "./worker.ts";
+
+export interface LoadOptions extends Omit<LoadRequest, "url"> {
+  /** Aborting settles the promise with an AbortError; what was verified so far stays in the store. */
+  signal?: AbortSignal;
+  onProgress?: (progress: Progress) => void;
+  /** For sites that cannot start a module worker from this package's own URL. */
+  createWorker?: () => Worker;
+}
+
+export interface GenerateOptions {
+  /** Aborting takes effect within a step; the pipeline stays usable. */
+  signal?: AbortSignal;
+  onProgress?: (progress: Progress) => void;
+}
+
+/** A generated picture. */
+export class GeneratedImage {
+  readonly width: number;
+  readonly height: number;
+  /** RGBA, 8 bits each, row by row. */
+  readonly data: Uint8ClampedArray<ArrayBuffer>;
+
+  constructor({ width, height, data }: RawImage) {
+    this.width = width;
+    this.height = height;
+    this.data = data;
+  }
+
+  toImageData(): ImageData {
+    return new ImageData(this.data, this.width, this.height);
+  }
+
+  /** An encoded file, PNG unless another type is named. */
+  async toBlob(type = "image/png"): Promise<Blob> {
+    const canvas = new OffscreenCanvas(this.width, this.height);
+    canvas.getContext("2d")!.putImageData(this.toImageData(), 0, 0);
+    return canvas.convertToBlob({ type });
+  }
+}
+
+export interface GenerateResult {
+  images: GeneratedImage[];
+  /** Seed of the first picture; picture i has seed + i. */
+  seed: number;
+  /** The text was longer than the model reads and was cut. */
+  truncated: { prompt: boolean; negativePrompt: boolean };
+  /** Milliseconds by stage. */
+  timings: Timings;
+  /** Most GPU bytes allocated at once so far. */
+  peakBytes: number;
+  trace?: Record<string, NamedTensor>;
+}
+
+const START_TIMEOUT = 30_000; // milliseconds until a worker that says nothing counts as dead
+
+/** A model loaded into a worker of its own. Every promise settles; errors are ScanvasErrors, told apart by `name`. */
+export class Pipeline {
+  #nextId = 1;
+  #dead: ScanvasError | undefined;
+  readonly #fail: Promise<never>;
+  #reject!: (error: ScanvasError) => void;
+  #info!: ModelInfo;
+
+  private constructor(
+    private readonly worker: Worker,
+    private readonly remote: comlink.Remote<WorkerApi>,
+  ) {
+    this.#fail = new Promise((_, reject) => (this.#reject = reject));
+    this.#fail.catch(() => undefined);
+    const crashed = (event: Event): void => {
+      const detail = event instanceof ErrorEvent && event.message ? `: ${event.message}` : "; check that its script can be fetched";
+      this.#kill(new ScanvasError("WorkerCrashedError", `scanvas: the worker failed${detail}. Load the model again`));
+    };
+    worker.addEventListener("error", crashed);
+    worker.addEventListener("messageerror", crashed);
+  }
+
+  static async load(url: string, options: LoadOptions = {}): Promise<Pipeline> {
+    const { signal, onProgress, createWorker, ...request } = options;
+    throwIfAborted(signal);
+    if (typeof url !== "string" || url === "") {
+      throw new ScanvasError("InvalidArgumentError", `load: url is ${JSON.stringify(url)}, expected the folder of a converted model`);
+    }
+    const absolute = new URL(url, globalThis.location?.href).href;
+    const worker = createWorker?.() ?? new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name: "scanvas" });
+    const pipeline = new Pipeline(worker, comlink.wrap<WorkerApi>(worker));
+    const timer = setTimeout(
+      () =>
+        pipeline.#kill(
+          new ScanvasError("WorkerCrashedError", `scanvas: the worker did not start within ${START_TIMEOUT / 1000} s; load again`),
+        ),
+      START_TIMEOUT,
+    );
+    try {
+      await pipeline.#settled(pipeline.remote.ready());
+      clearTimeout(timer);
+      pipeline.#info = await pipeline.#job(signal, (id) =>
+        pipeline.remote.load(id, { url: absolute, ...request }, comlink.proxy(onProgress ?? (() => undefined))),
+      );
+      return pipeline;
+    } catch (error) {
+      clearTimeout(timer);
+      pipeline.#kill(new ScanvasError("DisposedError", "scanvas: loading failed"));
+      throw error;
+    }
+  }
+
+  /** What was loaded, and where it runs. */
+  get info(): ModelInfo {
+    return this.#info;
+  }
+
+  async generate(request: GenerateRequest, { signal, onProgress }: GenerateOptions = {}): Promise<GenerateResult> {
+    const result = await this.#job(signal, (id) =>
+      this.remote.generate(id, { ...request }, comlink.proxy(onProgress ?? (() => undefined))),
+    );
+    return { ...result, images: result.images.map((image) => new GeneratedImage(image)) };
+  }
+
+  /** One forward pass of the denoiser on given tensors: for parity work. */
+  trace(request: TraceRequest): Promise<TraceResult> {
+    return this.#job(undefined, (id) => this.remote.trace(id, request));
+  }
+
+  /** GPU bytes in use now. */
+  gpuBytes(): Promise<number> {
+    return this.#settled(this.remote.bytes());
+  }
+
+  /** Frees the GPU and ends the worker. Jobs that still run settle with a DisposedError. */
+  async dispose(): Promise<void> {
+    if (this.#dead) return;
+    await Promise.race([this.remote.dispose(this.#nextId++), this.#fail]).catch(() => undefined);
+    this.#kill(new ScanvasError("DisposedError", "scanvas: the pipeline was disposed; load the model again"));
+  }
+
+  async #job<T>(signal: AbortSignal | undefined, start: (id: number) => Promise<T>): Promise<T> {
+    throwIfAborted(signal);
+    const id = this.#nextId++;
+    const cancel = (): void => void this.remote.cancel(id);
+    signal?.addEventListener("abort", cancel);
+    try {
+      return await this.#settled(start(id));
+    } finally {
+      signal?.removeEventListener("abort", cancel);
+    }
+  }
+
+  /** The remote's answer, or the reason why there will never be one. Errors get their class back; comlink carries name and message. */
+  async #settled<T>(promise: Promise<T>): Promise<T> {
+    if (this.#dead) throw this.#dead;
+    try {
+      return await Promise.race([promise, this.#fail]);
+    } catch (error) {
+      if (error instanceof ScanvasError || !(error instanceof Error)) throw error;
+      const restored = new ScanvasError(error.name as ErrorName, error.message);
+      if (error.stack) restored.stack = error.stack;
+      throw restored;
+    }
+  }
+
+  #kill(error: ScanvasError): void {
+    this.#dead ??= error;
+    this.#reject(this.#dead);
+    this.worker.terminate();
+  }
+}
