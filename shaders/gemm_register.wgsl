@@ -2,7 +2,6 @@
 // No workgroup memory and no barriers: each thread owns 8x8 outputs and reads its 8 rows of x and 8 columns of w straight from
 // memory, a vec4 of depth at a time, 64 dot products a round. The caches do what staging does elsewhere: this wins on Apple
 // GPUs and on CPU implementations, where a barrier costs more than a load. Same bindings and Params as gemm_tile.
-struct Params { rows: u32, columns: u32, depth4: u32, split0: u32, split1: u32, rows_per_batch: u32, gate_offset: u32, gate_stride: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;        // [rows, depth4]
 @group(0) @binding(2) var<storage, read> w: array<Weight4>;          // [columns, depth4]

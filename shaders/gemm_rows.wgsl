@@ -1,7 +1,6 @@
 // y[rows, columns] = x[rows, depth] w[columns, depth]^T for few rows (adaLN vectors: 1 or 2; short prompts), with the epilogue of
 // lib/gemm_epilogue. A workgroup owns one row and 8 columns; 8 threads share a column's depth and add up through workgroup
 // memory. Bound: reading w once a row, so memory bandwidth. Same bindings and Params as gemm_tile.
-struct Params { rows: u32, columns: u32, depth4: u32, split0: u32, split1: u32, rows_per_batch: u32, gate_offset: u32, gate_stride: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;        // [rows, depth4]
 @group(0) @binding(2) var<storage, read> w: array<Weight4>;          // [columns, depth4]

@@ -2,7 +2,6 @@
 // The 128x64 tile of the best published scalar WGSL kernels: 256 threads, 8x4 sums a thread, 16 of depth a round, both operands
 // staged in workgroup memory by vec4 (12.3 KiB of the default 16). Bound: arithmetic; each staged value is used 64 or 128 times.
 // Depth is a multiple of 4; rows and columns are anything (edges are read as zero). Works in `real`, sums in f32.
-struct Params { rows: u32, columns: u32, depth4: u32, split0: u32, split1: u32, rows_per_batch: u32, gate_offset: u32, gate_stride: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;        // [rows, depth4]
 @group(0) @binding(2) var<storage, read> w: array<Weight4>;          // [columns, depth4]

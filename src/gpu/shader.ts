@@ -44,8 +44,9 @@ export function defineKernel(name: string, source: string, options: { lib?: read
     });
   }
   const params: Field[] = [];
-  const struct = /struct Params\s*\{([^}]*)\}/.exec(source)?.[1] ?? "";
-  for (const [, field, type] of struct.matchAll(/(\w+)\s*:\s*(u32|i32|f32)/g)) {
+  const texts = [...(options.lib ?? []).map(libSource), source]; // a library may declare Params for several kernels
+  const struct = texts.map((text) => /struct Params\s*\{([^}]*)\}/.exec(text)?.[1]).find(Boolean) ?? "";
+  for (const [, field, type] of struct.replace(/\/\/.*$/gm, "").matchAll(/(\w+)\s*:\s*(u32|i32|f32)/g)) {
     params.push({ name: field!, type: type as Field["type"] });
   }
   const overrides = new Set([...source.matchAll(/^\s*override\s+(\w+)/gm)].map((match) => match[1]!));

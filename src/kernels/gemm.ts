@@ -66,12 +66,6 @@ export function gemm(rec: Recording, x: Tensor, w: Tensor, y: Tensor | readonly 
     {
       grid,
       arithmetic: variant === "tile" && rec.profile.f16 ? "f16" : "f32",
-      constants: {
-        HAS_BIAS: Number(Boolean(options.bias)),
-        HAS_GATE: Number(Boolean(gate)),
-        RESIDUAL: options.residual ? 1 : multiply ? 2 : 0,
-        ACTIVATION: ACTIVATIONS[options.activation ?? "none"],
-      },
       params: {
         rows,
         columns,
@@ -81,6 +75,10 @@ export function gemm(rec: Recording, x: Tensor, w: Tensor, y: Tensor | readonly 
         rows_per_batch: gate?.rowsPerBatch ?? 1,
         gate_offset: gate?.offset ?? 0,
         gate_stride: gate?.stride ?? 0,
+        has_bias: Number(Boolean(options.bias)),
+        has_gate: Number(Boolean(gate)),
+        residual_kind: options.residual ? 1 : multiply ? 2 : 0,
+        activation: ACTIVATIONS[options.activation ?? "none"],
       },
       flops: 2 * rows * columns * depth,
     },
