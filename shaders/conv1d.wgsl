@@ -13,47 +13,64 @@ struct Params { height: u32, width: u32, batch: u32, inner4: u32, state4: u32 }
 
 override TAPS: u32;
 
-fn input_at(sequence: u32, position: i32, channel4: u32) -> vec4<f32> {
-  let tokens = params.height * params.width;
-  if (position < 0 || u32(position) >= tokens) { return vec4<f32>(); }
-  let token = (sequence % params.batch) * tokens + token_at(u32(position), sequence >= params.batch);
-  return xbc[token * (params.inner4 + 2u * params.state4) + channel4];
-}
-
-fn output(sequence: u32, position: u32, channel4: u32, sum: vec4<f32>) {
-  let tokens = params.height * params.width;
-  if (position >= tokens) { return; }
-  let value = sum / (1.0 + exp(-clamp(sum, vec4<f32>(-80.0), vec4<f32>(80.0))));
-  let row = sequence * tokens + position;
-  if (channel4 < params.inner4) {
-    x[row * params.inner4 + channel4] = value;
-  } else if (channel4 < params.inner4 + params.state4) {
-    b[row * params.state4 + channel4 - params.inner4] = value;
-  } else {
-    c[row * params.state4 + channel4 - params.inner4 - params.state4] = value;
-  }
-}
-
 @compute @workgroup_size(64)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let channel4 = id.x;
-  if (channel4 >= params.inner4 + 2u * params.state4) { return; }
+  let channels4 = params.inner4 + 2u * params.state4;
+  if (channel4 >= channels4) { return; }
+  let sequence = id.z;
+  let tokens = params.height * params.width;
   let first = id.y * 4u;
-  let before = i32(first) - i32(TAPS) + 1;
+  let input0 = (sequence % params.batch) * tokens;
   var sum0 = bias[channel4];
   var sum1 = sum0;
   var sum2 = sum0;
   var sum3 = sum0;
-  for (var k = 0u; k < TAPS; k++) {
-    let at = channel4 * 4u * TAPS + k;
-    let w = vec4<f32>(weight[at], weight[at + TAPS], weight[at + 2u * TAPS], weight[at + 3u * TAPS]);
-    sum0 += w * input_at(id.z, before + i32(k), channel4);
-    sum1 += w * input_at(id.z, before + i32(k) + 1, channel4);
-    sum2 += w * input_at(id.z, before + i32(k) + 2, channel4);
-    sum3 += w * input_at(id.z, before + i32(k) + 3, channel4);
+  // Each input is read once and goes into up to four sums; w0..w3 are the taps it has in them, zero where it has none.
+  var w0 = vec4<f32>();
+  var w1 = vec4<f32>();
+  var w2 = vec4<f32>();
+  var w3 = vec4<f32>();
+  for (var i = 0u; i < TAPS + 3u; i++) {
+    w3 = w2;
+    w2 = w1;
+    w1 = w0;
+    w0 = vec4<f32>();
+    if (i < TAPS) {
+      let at = channel4 * 4u * TAPS + i;
+      w0 = vec4<f32>(weight[at], weight[at + TAPS], weight[at + 2u * TAPS], weight[at + 3u * TAPS]);
+    }
+    // Before the start the input is zero; past the end it is only in sums that nobody stores.
+    let ahead = first + i;
+    let position = min(max(ahead, TAPS - 1u) - (TAPS - 1u), tokens - 1u);
+    let token = input0 + token_at(position, sequence >= params.batch);
+    let value = select(vec4<f32>(), xbc[token * channels4 + channel4], ahead >= TAPS - 1u);
+    sum0 += w0 * value;
+    sum1 += w1 * value;
+    sum2 += w2 * value;
+    sum3 += w3 * value;
   }
-  output(id.z, first, channel4, sum0);
-  output(id.z, first + 1u, channel4, sum1);
-  output(id.z, first + 2u, channel4, sum2);
-  output(id.z, first + 3u, channel4, sum3);
+  let row = sequence * tokens + first;
+  let count = tokens - first;
+  if (channel4 < params.inner4) {
+    let at = row * params.inner4 + channel4;
+    x[at] = silu4(sum0);
+    if (count > 1u) { x[at + params.inner4] = silu4(sum1); }
+    if (count > 2u) { x[at + 2u * params.inner4] = silu4(sum2); }
+    if (count > 3u) { x[at + 3u * params.inner4] = silu4(sum3); }
+  } else if (channel4 < params.inner4 + params.state4) {
+    let at = row * params.state4 + channel4 - params.inner4;
+    b[at] = silu4(sum0);
+    if (count > 1u) { b[at + params.state4] = silu4(sum1); }
+    if (count > 2u) { b[at + 2u * params.state4] = silu4(sum2); }
+    if (count > 3u) { b[at + 3u * params.state4] = silu4(sum3); }
+  } else {
+    let at = row * params.state4 + channel4 - params.inner4 - params.state4;
+    c[at] = silu4(sum0);
+    if (count > 1u) { c[at + params.state4] = silu4(sum1); }
+    if (count > 2u) { c[at + 2u * params.state4] = silu4(sum2); }
+    if (count > 3u) { c[at + 3u * params.state4] = silu4(sum3); }
+  }
 }
+
+fn silu4(v: vec4<f32>) -> vec4<f32> { return v / (1.0 + exp(-clamp(v, vec4<f32>(-80.0), vec4<f32>(80.0)))); }

@@ -1,7 +1,7 @@
 // out = y silu(z) / sqrt(mean(y^2 silu(z)^2) + 1e-5) * weight over the E channels of a token, for each direction: Mamba-2's RMSNorm with
 // the gate before the norm. y is read in scan order, z at the token; the result is in token order, so this pass also puts the
 // scan back: both directions side by side, [B, T, forward | backward], or (SUM) added up. One workgroup per token; both sums of
-// squares share one barrier. Bound: memory. Zhang & Sennrich 2019 (RMSNorm), arXiv 2405.21060 section 7.
+// squares are reduced together, by 8 in two rounds. Bound: memory. Zhang & Sennrich 2019 (RMSNorm), arXiv 2405.21060 section 7.
 struct Params { height: u32, width: u32, batch: u32, inner4: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> y: array<vec4<f32>>;            // [DIRECTIONS * B, T, E / 4], scan order
@@ -15,6 +15,7 @@ override SUM: bool = false;
 const THREADS = 64u;
 const EPSILON = 1e-5;
 var<workgroup> squares: array<vec2<f32>, THREADS>; // forward, backward
+var<workgroup> eighths: array<vec2<f32>, 8>;
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -37,8 +38,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   }
   squares[thread] = sum;
   workgroupBarrier();
+  if (thread < 8u) {
+    sum = vec2<f32>();
+    for (var i = thread; i < THREADS; i += 8u) { sum += squares[i]; }
+    eighths[thread] = sum;
+  }
+  workgroupBarrier();
   sum = vec2<f32>();
-  for (var i = 0u; i < THREADS; i++) { sum += squares[i]; }
+  for (var i = 0u; i < 8u; i++) { sum += eighths[i]; }
   let scale = inverseSqrt(sum / f32(4u * params.inner4) + EPSILON);
   for (var i = thread; i < params.inner4; i += THREADS) {
     let gate = silu4(z[row * params.inner4 + i]) * weight[i];

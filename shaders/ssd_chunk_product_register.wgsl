@@ -18,25 +18,33 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let first = group.y * params.chunk;
   let row0 = group.z * params.tokens;
   let last = params.tokens - 1u;
-  var rows: array<u32, 8>;
-  for (var i = 0u; i < 8u; i++) { rows[i] = (row0 + min(first + t0 + i, last)) * params.state4; }
-  let column0 = (row0 + min(first + s0, last)) * params.state4;
-  let column1 = (row0 + min(first + s0 + 1u, last)) * params.state4;
-  let column2 = (row0 + min(first + s0 + 2u, last)) * params.state4;
-  let column3 = (row0 + min(first + s0 + 3u, last)) * params.state4;
-  var sums: array<vec4<f32>, 8>;
+  let t = vec4<u32>(t0) + vec4<u32>(0u, 1u, 2u, 3u);
+  let ct = (row0 + min(first + t, vec4<u32>(last))) * params.state4;
+  let cu = (row0 + min(first + t + 4u, vec4<u32>(last))) * params.state4;
+  let bs = (row0 + min(first + s0 + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(last))) * params.state4;
+  var g0 = vec4<f32>(); var g1 = vec4<f32>(); var g2 = vec4<f32>(); var g3 = vec4<f32>();
+  var g4 = vec4<f32>(); var g5 = vec4<f32>(); var g6 = vec4<f32>(); var g7 = vec4<f32>();
   for (var k = 0u; k < params.state4; k++) {
-    let b0 = b[column0 + k];
-    let b1 = b[column1 + k];
-    let b2 = b[column2 + k];
-    let b3 = b[column3 + k];
-    for (var i = 0u; i < 8u; i++) {
-      let a = c[rows[i] + k];
-      sums[i] += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
-    }
+    let columns = mat4x4<f32>(b[bs.x + k], b[bs.y + k], b[bs.z + k], b[bs.w + k]);
+    g0 += c[ct.x + k] * columns;
+    g1 += c[ct.y + k] * columns;
+    g2 += c[ct.z + k] * columns;
+    g3 += c[ct.w + k] * columns;
+    g4 += c[cu.x + k] * columns;
+    g5 += c[cu.y + k] * columns;
+    g6 += c[cu.z + k] * columns;
+    g7 += c[cu.w + k] * columns;
   }
-  for (var i = 0u; i < 8u; i++) {
-    let t = t0 + i;
-    if (t < params.chunk) { product[(((group.z * groups.y + group.y) * params.chunk + t) * params.chunk + s0) / 4u] = sums[i]; }
+  let at = (((group.z * groups.y + group.y) * params.chunk + t0) * params.chunk + s0) / 4u;
+  let next = params.chunk / 4u;
+  product[at] = g0;
+  product[at + next] = g1;
+  product[at + 2u * next] = g2;
+  product[at + 3u * next] = g3;
+  if (t0 + 4u < params.chunk) { // the chunk is a multiple of 4
+    product[at + 4u * next] = g4;
+    product[at + 5u * next] = g5;
+    product[at + 6u * next] = g6;
+    product[at + 7u * next] = g7;
   }
 }

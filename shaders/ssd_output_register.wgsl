@@ -33,60 +33,100 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let steps0 = (lane * params.chunks + group.y) * chunk4;
   let product0 = (sequence * params.chunks + group.y) * params.chunk * chunk4;
   let decay_t0 = decay[steps0 + t0 / 4u].x;
-  var left: array<vec4<f32>, 8>;
-  var right: array<vec4<f32>, 8>;
-  var at: array<u32, 8>;
+  // Rows past the end of the chunk or of the sequence repeat the last one, and are not stored. One variable a row: arrays with an
+  // index that is not a constant are slow where this kernel is meant to run.
+  let t = min(vec4<u32>(t0) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(last));
+  let u = min(vec4<u32>(t0) + vec4<u32>(4u, 5u, 6u, 7u), vec4<u32>(last));
+  var l0 = vec4<f32>(); var l1 = vec4<f32>(); var l2 = vec4<f32>(); var l3 = vec4<f32>();
+  var l4 = vec4<f32>(); var l5 = vec4<f32>(); var l6 = vec4<f32>(); var l7 = vec4<f32>();
+  var r0 = vec4<f32>(); var r1 = vec4<f32>(); var r2 = vec4<f32>(); var r3 = vec4<f32>();
+  var r4 = vec4<f32>(); var r5 = vec4<f32>(); var r6 = vec4<f32>(); var r7 = vec4<f32>();
 
   if (group.y > 0u) {
-    for (var i = 0u; i < 8u; i++) { at[i] = (row0 + min(t0 + i, last)) * params.state4; }
-    var h = (group.z * (params.chunks - 1u) + group.y - 1u) * params.state4 * 4u * params.head_dim4;
+    let ct = (row0 + t) * params.state4;
+    let cu = (row0 + u) * params.state4;
+    let next = params.head_dim4;
+    var h = (group.z * (params.chunks - 1u) + group.y - 1u) * params.state4 * 4u * next;
     for (var k = 0u; k < params.state4; k++) {
-      let l0 = states[h + p0]; let r0 = states[h + p1]; h += params.head_dim4;
-      let l1 = states[h + p0]; let r1 = states[h + p1]; h += params.head_dim4;
-      let l2 = states[h + p0]; let r2 = states[h + p1]; h += params.head_dim4;
-      let l3 = states[h + p0]; let r3 = states[h + p1]; h += params.head_dim4;
-      for (var i = 0u; i < 8u; i++) {
-        let a = c[at[i] + k];
-        left[i] += a.x * l0 + a.y * l1 + a.z * l2 + a.w * l3;
-        right[i] += a.x * r0 + a.y * r1 + a.z * r2 + a.w * r3;
-      }
+      let left = mat4x4<f32>(states[h + p0], states[h + next + p0], states[h + 2u * next + p0], states[h + 3u * next + p0]);
+      let right = mat4x4<f32>(states[h + p1], states[h + next + p1], states[h + 2u * next + p1], states[h + 3u * next + p1]);
+      h += 4u * next;
+      let a0 = c[ct.x + k]; l0 += left * a0; r0 += right * a0;
+      let a1 = c[ct.y + k]; l1 += left * a1; r1 += right * a1;
+      let a2 = c[ct.z + k]; l2 += left * a2; r2 += right * a2;
+      let a3 = c[ct.w + k]; l3 += left * a3; r3 += right * a3;
+      let a4 = c[cu.x + k]; l4 += left * a4; r4 += right * a4;
+      let a5 = c[cu.y + k]; l5 += left * a5; r5 += right * a5;
+      let a6 = c[cu.z + k]; l6 += left * a6; r6 += right * a6;
+      let a7 = c[cu.w + k]; l7 += left * a7; r7 += right * a7;
     }
     let scale = exp(min(decay_t0, 0.0));
-    for (var i = 0u; i < 8u; i++) { left[i] *= scale; right[i] *= scale; }
+    l0 *= scale; l1 *= scale; l2 *= scale; l3 *= scale; l4 *= scale; l5 *= scale; l6 *= scale; l7 *= scale;
+    r0 *= scale; r1 *= scale; r2 *= scale; r3 *= scale; r4 *= scale; r5 *= scale; r6 *= scale; r7 *= scale;
   }
 
-  for (var i = 0u; i < 8u; i++) { at[i] = product0 + min(t0 + i, params.chunk - 1u) * chunk4; }
+  let gt = product0 + t * chunk4;
+  let gu = product0 + u * chunk4;
+  let next = params.heads * params.head_dim4;
   for (var s4 = 0u; s4 < t0 / 4u; s4++) {
     let w = exp(min(vec4<f32>(decay_t0) - decay[steps0 + s4], vec4<f32>())) * step[steps0 + s4];
-    let x0 = ((row0 + s4 * 4u) * params.heads + head) * params.head_dim4;
-    let next = params.heads * params.head_dim4;
-    let l0 = x[x0 + p0] * w.x; let r0 = x[x0 + p1] * w.x;
-    let l1 = x[x0 + next + p0] * w.y; let r1 = x[x0 + next + p1] * w.y;
-    let l2 = x[x0 + 2u * next + p0] * w.z; let r2 = x[x0 + 2u * next + p1] * w.z;
-    let l3 = x[x0 + 3u * next + p0] * w.w; let r3 = x[x0 + 3u * next + p1] * w.w;
-    for (var i = 0u; i < 8u; i++) {
-      let g = product[at[i] + s4];
-      left[i] += g.x * l0 + g.y * l1 + g.z * l2 + g.w * l3;
-      right[i] += g.x * r0 + g.y * r1 + g.z * r2 + g.w * r3;
-    }
+    let at = ((row0 + s4 * 4u) * params.heads + head) * params.head_dim4;
+    let left = mat4x4<f32>(x[at + p0] * w.x, x[at + next + p0] * w.y, x[at + 2u * next + p0] * w.z, x[at + 3u * next + p0] * w.w);
+    let right = mat4x4<f32>(x[at + p1] * w.x, x[at + next + p1] * w.y, x[at + 2u * next + p1] * w.z, x[at + 3u * next + p1] * w.w);
+    let a0 = product[gt.x + s4]; l0 += left * a0; r0 += right * a0;
+    let a1 = product[gt.y + s4]; l1 += left * a1; r1 += right * a1;
+    let a2 = product[gt.z + s4]; l2 += left * a2; r2 += right * a2;
+    let a3 = product[gt.w + s4]; l3 += left * a3; r3 += right * a3;
+    let a4 = product[gu.x + s4]; l4 += left * a4; r4 += right * a4;
+    let a5 = product[gu.y + s4]; l5 += left * a5; r5 += right * a5;
+    let a6 = product[gu.z + s4]; l6 += left * a6; r6 += right * a6;
+    let a7 = product[gu.w + s4]; l7 += left * a7; r7 += right * a7;
   }
 
-  // The block on the diagonal, s = t0 .. t, with the decays it needs; then D x and the way out.
-  let wide = p0 + 1u < params.head_dim4;
-  for (var i = 0u; i <= min(last - t0, 7u); i++) {
-    let t = t0 + i;
-    let decay_t = decay[steps0 + t / 4u][t & 3u];
-    let scale = exp(min(decay_t - decay_t0, 0.0));
-    var l = left[i] * scale;
-    var r = right[i] * scale;
-    for (var s = t0; s <= t; s++) {
-      let weight = product[at[i] + s / 4u][s & 3u] * exp(min(decay_t - decay[steps0 + s / 4u][s & 3u], 0.0)) * step[steps0 + s / 4u][s & 3u];
-      let x0 = ((row0 + s) * params.heads + head) * params.head_dim4;
-      l += weight * x[x0 + p0];
-      r += weight * x[x0 + p1];
-    }
-    let out = ((row0 + t) * params.heads + head) * params.head_dim4;
-    y[out + p0] = l + skip[head] * x[out + p0];
-    if (wide) { y[out + p1] = r + skip[head] * x[out + p1]; }
+  // The block on the diagonal, s = t0 .. t, with decays of its own.
+  let decay_t = decay[steps0 + t0 / 4u];
+  let decay_u = decay[steps0 + min(t0 / 4u + 1u, chunk4 - 1u)];
+  let scale_t = exp(min(decay_t - decay_t0, vec4<f32>()));
+  let scale_u = exp(min(decay_u - decay_t0, vec4<f32>()));
+  l0 *= scale_t.x; l1 *= scale_t.y; l2 *= scale_t.z; l3 *= scale_t.w; l4 *= scale_u.x; l5 *= scale_u.y; l6 *= scale_u.z; l7 *= scale_u.w;
+  r0 *= scale_t.x; r1 *= scale_t.y; r2 *= scale_t.z; r3 *= scale_t.w; r4 *= scale_u.x; r5 *= scale_u.y; r6 *= scale_u.z; r7 *= scale_u.w;
+  for (var s4 = t0 / 4u; s4 <= min(t0 / 4u + 1u, last / 4u); s4++) {
+    let s = min(vec4<u32>(s4 * 4u) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(last));
+    let at = ((row0 + s) * params.heads + head) * params.head_dim4;
+    let left = mat4x4<f32>(x[at.x + p0], x[at.y + p0], x[at.z + p0], x[at.w + p0]);
+    let right = mat4x4<f32>(x[at.x + p1], x[at.y + p1], x[at.z + p1], x[at.w + p1]);
+    let decay_s = decay[steps0 + s4];
+    let step_s = step[steps0 + s4];
+    let a0 = weights(s4 * 4u, t.x, product[gt.x + s4] * step_s, decay_t.x, decay_s); l0 += left * a0; r0 += right * a0;
+    let a1 = weights(s4 * 4u, t.y, product[gt.y + s4] * step_s, decay_t.y, decay_s); l1 += left * a1; r1 += right * a1;
+    let a2 = weights(s4 * 4u, t.z, product[gt.z + s4] * step_s, decay_t.z, decay_s); l2 += left * a2; r2 += right * a2;
+    let a3 = weights(s4 * 4u, t.w, product[gt.w + s4] * step_s, decay_t.w, decay_s); l3 += left * a3; r3 += right * a3;
+    let a4 = weights(s4 * 4u, u.x, product[gu.x + s4] * step_s, decay_u.x, decay_s); l4 += left * a4; r4 += right * a4;
+    let a5 = weights(s4 * 4u, u.y, product[gu.y + s4] * step_s, decay_u.y, decay_s); l5 += left * a5; r5 += right * a5;
+    let a6 = weights(s4 * 4u, u.z, product[gu.z + s4] * step_s, decay_u.z, decay_s); l6 += left * a6; r6 += right * a6;
+    let a7 = weights(s4 * 4u, u.w, product[gu.w + s4] * step_s, decay_u.w, decay_s); l7 += left * a7; r7 += right * a7;
   }
+
+  let wide = p0 + 1u < params.head_dim4;
+  let rows = last + 1u - t0;
+  let out = ((row0 + t0) * params.heads + head) * params.head_dim4;
+  put(out, p0, wide, skip[head], l0, r0);
+  if (rows > 1u) { put(out + 1u * next, p0, wide, skip[head], l1, r1); }
+  if (rows > 2u) { put(out + 2u * next, p0, wide, skip[head], l2, r2); }
+  if (rows > 3u) { put(out + 3u * next, p0, wide, skip[head], l3, r3); }
+  if (rows > 4u) { put(out + 4u * next, p0, wide, skip[head], l4, r4); }
+  if (rows > 5u) { put(out + 5u * next, p0, wide, skip[head], l5, r5); }
+  if (rows > 6u) { put(out + 6u * next, p0, wide, skip[head], l6, r6); }
+  if (rows > 7u) { put(out + 7u * next, p0, wide, skip[head], l7, r7); }
+}
+
+// Of positions s .. s + 3 those up to t: G dt' exp(F_t - F_s).
+fn weights(s: u32, t: u32, product_step: vec4<f32>, decay_t: f32, decay_s: vec4<f32>) -> vec4<f32> {
+  let value = product_step * exp(min(vec4<f32>(decay_t) - decay_s, vec4<f32>()));
+  return select(vec4<f32>(), value, vec4<u32>(s) + vec4<u32>(0u, 1u, 2u, 3u) <= vec4<u32>(t));
+}
+
+fn put(row: u32, p: u32, wide: bool, d: f32, left: vec4<f32>, right: vec4<f32>) {
+  y[row + p] = left + d * x[row + p];
+  if (wide) { y[row + p + 1u] = right + d * x[row + p + 1u]; }
 }
