@@ -80,8 +80,8 @@ function ssdCase(shape: Shape): KernelCase {
       }
       return { y };
     },
-    // Measured in f32 (notes/kernels.md 4.4): 1e-6; "huge" loses digits where F is large: 1e-4 there is one ulp of F at -2000.
-    tolerance: decay === "huge" ? 1e-4 : 4e-6,
+    // All in f32: 1e-7 to 7e-7 measured on SwiftShader, whatever the decay; room for exp (3 + 2|x| ulp) elsewhere.
+    tolerance: 4e-6,
     ...(bench ? { bench: {}, benchOnly: true } : {}),
   };
 }
