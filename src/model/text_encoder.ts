@@ -1,0 +1,112 @@
+import type { Recording } from "../gpu/recording.ts";
+import { BINDING_ALIGNMENT, elementCount, viewTensor, type Tensor } from "../gpu/tensor.ts";
+import { attention } from "../kernels/attention.ts";
+import { embedTokens } from "../kernels/embed_tokens.ts";
+import { gatedActivation } from "../kernels/gated_activation.ts";
+import { gemm } from "../kernels/gemm.ts";
+import { relativeBias } from "../kernels/relative_bias.ts";
+import { rmsNorm } from "../kernels/rms_norm.ts";
+import type { TextConfig } from "./text_config.ts";
+import type { Weights } from "./weights.ts";
+
+/**
+ * The T5 encoder (Raffel et al. 2020; v1.1 when gated): token ids to embeddings [n, width]. ids u32 [n] are the real tokens only:
+ * padding is masked in every layer, so leaving it out gives the same rows. buckets u32 [2n - 1] come from `relativeBuckets`.
+ * The residual stream is f32 whatever the weights are: in large T5s it exceeds the range of f16.
+ */
+export function recordTextEncoder(
+  rec: Recording,
+  config: TextConfig,
+  weights: Weights,
+  ids: Tensor,
+  buckets: Tensor,
+  embeds: Tensor,
+): void {
+  const { width, heads, headDim, blocks, vocabulary, eps } = config;
+  const tokens = elementCount(ids.shape);
+  const inner = heads * headDim;
+
+  let x = rec.temp("embedded", [tokens, width]);
+  embedTokens(rec, ids, weights.get("shared.weight", [vocabulary, width]), x);
+
+  // One bias for all blocks: it depends on the distance alone, and only block 0 has a table.
+  const bias = rec.temp("bias", [heads, 2 * tokens - 1]);
+  const table = "encoder.block.0.layer.0.SelfAttention.relative_attention_bias.weight";
+  relativeBias(rec, buckets, weights.get(table, [config.buckets, heads]), bias);
+
+  for (let i = 0; i < blocks; i++) {
+    x = rec.scope(`block${i}`, () => {
+      const attend = `encoder.block.${i}.layer.0`;
+      const normed = rec.temp("normed", [tokens, width]);
+      rmsNorm(rec, x, weights.get(`${attend}.layer_norm.weight`, [width]), normed, eps);
+      const q = rec.temp("q", [tokens, inner]);
+      const k = rec.temp("k", [tokens, inner]);
+      const v = rec.temp("v", [tokens, inner]);
+      gemm(rec, normed, weights.get(`${attend}.SelfAttention.qkv.weight`, [3 * inner, width]), [q, k, v]);
+      const mixed = rec.temp("mixed", [tokens, inner]);
+      // T5 does not scale its scores; the factor is part of the trained q.
+      attention(
+        rec,
+        { q, k, v, y: mixed },
+        { batch: 1, heads, headDim, queries: tokens, keys: tokens, scale: 1, bias },
+      );
+      const attended = rec.temp("attended", [tokens, width]);
+      const out = weights.get(`${attend}.SelfAttention.o.weight`, [width, inner]);
+      gemm(rec, mixed, out, attended, { residual: x });
+      return recordFeedForward(rec, config, weights, `encoder.block.${i}.layer.1`, attended);
+    });
+  }
+  rmsNorm(rec, x, weights.get("encoder.final_layer_norm.weight", [width]), embeds, eps);
+}
+
+/** x + wo(act(wi x)), or x + wo(gelu(wi_0 x) * wi_1 x) when gated. x [tokens, width]. */
+function recordFeedForward(rec: Recording, config: TextConfig, weights: Weights, prefix: string, x: Tensor): Tensor {
+  const { width, hidden, feedForward, eps } = config;
+  const tokens = x.shape[0]!;
+  const normed = rec.temp("normed", [tokens, width]);
+  rmsNorm(rec, x, weights.get(`${prefix}.layer_norm.weight`, [width]), normed, eps);
+
+  const activated = rec.temp("activated", [tokens, hidden]);
+  if (feedForward === "relu") {
+    gemm(rec, normed, weights.get(`${prefix}.DenseReluDense.wi.weight`, [hidden, width]), activated, {
+      activation: "relu",
+    });
+  } else {
+    const wi = weights.get(`${prefix}.DenseReluDense.wi.weight`, [2 * hidden, width]);
+    const linear = rec.temp("linear", [tokens, hidden]);
+    const half = wi.offset + (hidden * width * wi.bytes) / elementCount(wi.shape);
+    if (half % BINDING_ALIGNMENT === 0) {
+      // Every real model: two products, the first one's result multiplied into the second. Each half is a binding of its own.
+      gemm(rec, normed, viewTensor(wi, "wi_1", [hidden, width], hidden * width), linear);
+      const options = { activation: "gelu_tanh", multiply: linear } as const;
+      gemm(rec, normed, viewTensor(wi, "wi_0", [hidden, width]), activated, options);
+    } else {
+      const gate = rec.temp("gate", [tokens, hidden]);
+      gemm(rec, normed, wi, [gate, linear]);
+      gatedActivation(rec, gate, linear, activated, "gelu_tanh");
+    }
+  }
+  const y = rec.temp("y", [tokens, width]);
+  gemm(rec, activated, weights.get(`${prefix}.DenseReluDense.wo.weight`, [width, hidden]), y, { residual: x });
+  return y;
+}
+
+/**
+ * Bucket of every distance key - query from -(n - 1) to n - 1, for the encoder's bidirectional attention: half of the buckets for
+ * each sign; of these, half for the distances below it one by one, the rest logarithmic up to maxDistance. Rounds to f32 where
+ * transformers does (T5Attention._relative_position_bucket), since a logarithm may fall on a boundary.
+ */
+export function relativeBuckets(
+  n: number,
+  { buckets, maxDistance }: Pick<TextConfig, "buckets" | "maxDistance">,
+): Uint32Array<ArrayBuffer> {
+  const half = Math.floor(buckets / 2);
+  const exact = Math.floor(half / 2);
+  const span = Math.fround(Math.log(maxDistance / exact));
+  return Uint32Array.from({ length: 2 * n - 1 }, (_, i) => {
+    const distance = Math.abs(i - (n - 1));
+    const log = Math.fround(Math.log(Math.fround(distance / exact)));
+    const far = exact + Math.trunc(Math.fround(Math.fround(log / span) * (half - exact)));
+    return (i > n - 1 ? half : 0) + (distance < exact ? distance : Math.min(far, half - 1));
+  });
+}
