@@ -1,0 +1,65 @@
+"""Line plots of the training logs, drawn with Pillow."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+INK = ((31, 97, 200), (215, 70, 40), (40, 150, 70), (140, 80, 180))
+
+
+def read(path: Path, key: str) -> list[tuple[float, float]]:
+    """-> (minutes, value) of every record of a log that has `key`"""
+    records = [json.loads(line) for line in Path(path).read_text().splitlines()]
+    return [(r["elapsed"] / 60, r[key]) for r in records if key in r]
+
+
+def panel(title: str, lines: dict[str, list[tuple[float, float]]], log: bool = False, size=(460, 260)) -> Image.Image:
+    """One set of axes; x in minutes. Values may be drawn on a logarithmic scale."""
+    image = Image.new("RGB", size, "white")
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(11)
+    left, top, right, bottom = 52, 26, size[0] - 12, size[1] - 24
+    scale = np.log10 if log else (lambda v: v)
+    xs = np.array([x for points in lines.values() for x, _ in points])
+    ys = scale(np.array([y for points in lines.values() for _, y in points]))
+    low, high = float(ys.min()), float(ys.max())
+    pad = 0.05 * (high - low) + 1e-9
+    low, high, last = low - pad, high + pad, max(float(xs.max()), 1e-9)
+    draw.text((left, 6), title, fill="black", font=font)
+    for k in range(5):
+        value = low + (high - low) * k / 4
+        y = bottom - (bottom - top) * k / 4
+        draw.line((left, y, right, y), fill=(225, 225, 225))
+        draw.text((4, y - 6), f"{10**value if log else value:.3g}", fill="black", font=font)
+        x = left + (right - left) * k / 4
+        draw.text((x - 8, bottom + 6), f"{last * k / 4:.0f} min", fill="black", font=font)
+    for k, (name, points) in enumerate(lines.items()):
+        place = [
+            (left + (right - left) * x / last, bottom - (bottom - top) * (float(scale(y)) - low) / (high - low))
+            for x, y in points
+        ]
+        draw.line(place, fill=INK[k % len(INK)], width=2)
+        draw.text((right - 110, top + 4 + 14 * k), name, fill=INK[k % len(INK)], font=font)
+    return image
+
+
+def losses(workdir: Path) -> Image.Image:
+    """The curves of all stages, two per row."""
+    logs = {n: workdir / n / "log.jsonl" for n in ("vae", "teacher", "force", "distill")}
+    mixers = {f"block {n}": read(logs["force"], f"mixer{n}") for n in (1, 3, 4, 6)}
+    panels = [
+        panel("autoencoder: PSNR on held-out scenes, dB", {"psnr": read(logs["vae"], "psnr")}),
+        panel("teacher: error in v", {k: read(logs["teacher"], k) for k in ("loss", "held_out_v")}, log=True),
+        panel("teacher forcing: relative error of a mixer", mixers, log=True),
+        panel(
+            "distillation", {k: read(logs["distill"], k) for k in ("data", "soft", "feature", "held_out_v")}, log=True
+        ),
+    ]
+    width, height = panels[0].size
+    sheet = Image.new("RGB", (2 * width, 2 * height), "white")
+    for k, p in enumerate(panels):
+        sheet.paste(p, (k % 2 * width, k // 2 * height))
+    return sheet

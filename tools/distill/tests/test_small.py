@@ -1,0 +1,60 @@
+"""The parts around the training: threads, plots, the command line's configuration."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scanvas_distill import evaluate, plot, stages
+from scanvas_distill.threads import Yielder, free_threads
+
+
+@pytest.mark.parametrize(
+    ("others", "most", "expected"), [(0.1, 2, 2), (0.5, 2, 1), (1.0, 2, 1), (2.0, 2, 1), (1.0, 8, 7)]
+)
+def test_free_threads(others, most, expected):
+    assert free_threads(others, most) == expected
+
+
+def test_yielder_measures_the_machine():
+    yielder = Yielder(period=0.0)
+    before = yielder.mark
+    sum(range(2_000_000))
+    seconds, busy, own = (a - b for a, b in zip(yielder._read(), before, strict=True))
+    assert 0 < own <= busy + 0.05
+    assert seconds > 0
+
+
+def test_plot_draws_the_values(tmp_path):
+    log = tmp_path / "log.jsonl"
+    records = [
+        {"step": k, "elapsed": 60.0 * k, "loss": 2.0**-k} | ({"psnr": 20.0 + k} if k % 2 else {}) for k in range(6)
+    ]
+    log.write_text("\n".join(map(json.dumps, records)) + "\n")
+    assert plot.read(log, "psnr") == [(1.0, 21.0), (3.0, 23.0), (5.0, 25.0)]
+    image = np.asarray(plot.panel("t", {"loss": plot.read(log, "loss")}, log=True))
+    ink = (image == plot.INK[0]).all(-1)
+    rows = [np.flatnonzero(ink[:, x]).mean() for x in np.flatnonzero(ink[30:].any(0))]
+    # A halving loss is a straight falling line on the logarithmic scale (the legend sits above it, at the right).
+    assert rows[len(rows) // 4] < rows[len(rows) // 2]
+
+
+def test_demo_config_is_complete():
+    cfg = tomllib.loads((Path(stages.__file__).parent / "demo.toml").read_text())
+    assert {"vae", "latents", "model", "teacher", "force", "distill", "detector", "output"} <= set(cfg)
+    mixers = cfg["model"]["mixers"]
+    # The paper's order, with attention first and at every seventh block.
+    assert [i for i, m in enumerate(mixers) if m == "attention"] == list(range(0, len(mixers), 7))
+    assert mixers[1:7] == ["mamba_h", "mamba_w"] * 3
+
+
+def test_contact_sheet_shows_every_picture():
+    pictures = np.stack([np.full((32, 32, 3), 10 * k + 5, np.uint8) for k in range(5)])
+    sheet = np.asarray(evaluate.contact_sheet(["x"] * 5, [pictures, 255 - pictures], per_row=2))
+    for k in range(5):
+        assert ((sheet == 10 * k + 5).all(-1)).sum() > 500
+        assert ((sheet == 250 - 10 * k).all(-1)).sum() > 500
