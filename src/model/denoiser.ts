@@ -130,12 +130,14 @@ export function recordDenoiser(
       const normed = (from: Tensor, first: number): Tensor => {
         const y = rec.temp("normed", [batch, tokens, width]);
         layerNorm(rec, from, y, {
-          modulation: modulations,
-          shiftOffset: vector(first),
-          scaleOffset: vector(first + 1),
-          stride: 6 * width,
-          rowsPerBatch: tokens,
           eps: config.normEps,
+          modulation: {
+            tensor: modulations,
+            shiftOffset: vector(first),
+            scaleOffset: vector(first + 1),
+            stride: 6 * width,
+            rowsPerBatch: tokens,
+          },
         });
         return y;
       };
@@ -186,12 +188,8 @@ export function recordDenoiser(
 
   const normed = rec.temp("normed_final", [batch, tokens, width]);
   layerNorm(rec, x, normed, {
-    modulation: finalModulation,
-    shiftOffset: 0,
-    scaleOffset: width,
-    stride: 2 * width,
-    rowsPerBatch: tokens,
-    eps: 1e-6,
+    eps: 1e-6, // diffusers' norm_out is 1e-6 whatever norm_eps says
+    modulation: { tensor: finalModulation, shiftOffset: 0, scaleOffset: width, stride: 2 * width, rowsPerBatch: tokens },
   });
   const outDepth = patchSize ** 2 * config.outChannels;
   const patchesOut = rec.temp("patches_out", [batch, tokens, outDepth]);
@@ -239,7 +237,7 @@ function recordSelfAttention(rec: Recording, config: DenoiserConfig, weights: We
   gemm(rec, x, weights.get(`${prefix}.attn1.to_qkv.weight`, [3 * width, width]), [q, k, v], {
     bias: weights.optional(`${prefix}.attn1.to_qkv.bias`),
   });
-  attention(rec, { q, k, v, y }, { batch, heads, headDim, queries: tokens, keys: tokens, scale: headDim ** -0.5 });
+  attention(rec, { q, k, v, y }, { batch, heads, headDim, queries: tokens, keys: tokens });
   return y;
 }
 
@@ -264,8 +262,8 @@ function recordCrossAttention(
   const k = conditions.keys[block]!;
   attention(
     rec,
-    { q, k, v: conditions.values[block]!, y, mask: conditions.mask },
-    { batch, heads, headDim, queries: tokens, keys: k.shape[1]!, scale: headDim ** -0.5 },
+    { q, k, v: conditions.values[block]!, y },
+    { batch, heads, headDim, queries: tokens, keys: k.shape[1]!, mask: conditions.mask },
   );
   gemm(rec, y, weights.get(`${prefix}.attn2.to_out.0.weight`, [width, width]), out, {
     bias: weights.get(`${prefix}.attn2.to_out.0.bias`),

@@ -6,8 +6,12 @@ Object.assign(globalThis, globals);
 
 let instance: GPU | undefined;
 
+/** Dawn itself; one for the process, since a second one would not share its devices. */
+export function dawn(): GPU {
+  return (instance ??= create([]));
+}
+
 /** A new device with WebGPU's default limits unless told otherwise; tests must hold on those. */
 export async function testGpu(options: GpuOptions = {}): Promise<Gpu> {
-  instance ??= create([]);
-  return Gpu.request({ gpu: instance, limits: "default", ...options });
+  return Gpu.request({ gpu: dawn(), limits: "default", ...options });
 }

@@ -1,0 +1,42 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { Model } from "../../src/load.ts";
+import { traceDenoiser } from "../../src/trace.ts";
+import { loadGolden, readGolden, relativeError } from "./weights.ts";
+
+const ROOT = "tests/golden/t2md";
+
+// 1e-4 is what the contract asks of one f32 forward pass; 1e-2 with f16 weights.
+describe.each([
+  { dtype: "f32" as const, tolerance: 1e-4 },
+  { dtype: "f16" as const, tolerance: 1e-2 },
+])("the hybrid denoiser with $dtype weights against PyTorch", ({ dtype, tolerance }) => {
+  let model: Model;
+  beforeAll(async () => {
+    model = await loadGolden(ROOT, dtype);
+  });
+  afterAll(() => model.gpu.dispose());
+
+  it.each([0, 1, 2])("case %i: eps and every block", async (n) => {
+    const golden = await readGolden(`${ROOT}/case.safetensors`);
+    const input = (name: string) => {
+      const { shape, data } = golden(`${n}.${name}`);
+      return { dtype: "F32" as const, shape: [...shape], data };
+    };
+    const before = model.gpu.arena.bytes;
+    const { eps, hidden } = await traceDenoiser(model, {
+      latent: input("latent"),
+      embeds: input("embeds"),
+      mask: input("mask"),
+      t: golden(`${n}.t`).integers!,
+    });
+    const expected = golden(`${n}.hidden`);
+    const blocks = expected.shape[0]!;
+    const size = expected.data.length / blocks;
+    for (let i = 0; i < blocks; i++) {
+      const part = (data: Float32Array) => data.subarray(i * size, (i + 1) * size);
+      expect(relativeError(part(hidden.data as Float32Array), part(expected.data)), `block ${i}`).toBeLessThan(tolerance);
+    }
+    expect(relativeError(eps.data as Float32Array, golden(`${n}.eps`).data), "eps").toBeLessThan(tolerance);
+    expect(model.gpu.arena.bytes, "bytes left behind").toBe(before);
+  });
+});
