@@ -111,18 +111,16 @@ export async function fetchPiece(
   onBytes: (change: number) => void = () => {},
 ): Promise<void> {
   let got = 0; // bytes of target that are filled
-  let etag: string | null = null;
   let reload = false; // the HTTP cache may hold the broken copy
   const restart = () => {
     onBytes(-got);
     got = 0;
-    etag = null;
   };
   const attempt = async () => {
-    const headers: Record<string, string> = {};
     const from = piece.begin + got;
-    if (from > 0 || piece.end < piece.fileBytes) headers.Range = `bytes=${from}-${piece.end - 1}`;
-    if (got && etag) headers["If-Range"] = etag;
+    // no If-Range: across origins it would need a preflight, and a file that changed in between fails its hash
+    const partial = from > 0 || piece.end < piece.fileBytes;
+    const headers: HeadersInit = partial ? { Range: `bytes=${from}-${piece.end - 1}` } : {};
     const { response, read } = await open(piece.url, { headers, ...(reload && { cache: "reload" }) }, options).catch(
       (error: unknown) => {
         if (error instanceof Retryable && error.status === 416) restart();
@@ -136,8 +134,6 @@ export async function fetchPiece(
       if (got) restart();
       skip = piece.begin - (response.status === 206 ? Number(start) : 0);
     }
-    const tag = response.headers.get("etag");
-    etag = tag?.startsWith('"') ? tag : null;
     let tooLong = skip < 0;
     await read((chunk) => {
       const part = chunk.subarray(Math.min(Math.max(skip, 0), chunk.length));

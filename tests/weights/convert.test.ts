@@ -167,6 +167,16 @@ describe("mamba", () => {
     }
   });
 
+  it("folds odd sizes", async () => {
+    // D 21, E 42: neither whole pairs of rows nor whole fours of columns
+    const odd = { ...t2md, num_attention_heads: 3, attention_head_dim: 7, mamba_head_dim: 14, mamba_fusion: "sum" };
+    const source = weightsFor("transformer", odd);
+    const { tensors } = await converted("transformer", odd, source);
+    const want = padded(product(fuse(source), out(source)));
+    expect(want.shape).toEqual([21, 44]);
+    expectSame(tensors.get(`${block}.mamba_fuse_out.weight`), want, "odd");
+  });
+
   it("takes out_proj alone and a zero bias when one direction has no fuse", async () => {
     const config = { ...t2md, mamba_bidirectional: false };
     const source = weightsFor("transformer", config, /mamba_fuse/);

@@ -13,8 +13,8 @@ export interface FaultServer {
   files: Map<string, Uint8Array>;
   /** path -> what the next requests get, one fault each; then the file again. `"*"`: every path. */
   faults: Map<string, Fault[]>;
-  /** path, Range and If-Range of every request so far. */
-  requests: { path: string; range?: string; ifRange?: string }[];
+  /** path and Range of every request so far. */
+  requests: { path: string; range?: string }[];
   /** Body bytes written so far. */
   sent: number;
   /** Requests being answered now, and the most there were. */
@@ -34,8 +34,8 @@ export async function faultServer(files: Map<string, Uint8Array>): Promise<Fault
   const state: FaultServer = { url: "", files, faults: new Map(), requests: [], sent: 0, open: 0, most: 0 };
   const server = createServer((request, response) => {
     const path = new URL(request.url!, "http://x").pathname.slice(1);
-    const { range, "if-range": ifRange } = request.headers;
-    state.requests.push({ path, ...(range && { range }), ...(ifRange && { ifRange: String(ifRange) }) });
+    const { range } = request.headers;
+    state.requests.push({ path, ...(range && { range }) });
     state.most = Math.max(state.most, ++state.open);
     response.on("close", () => state.open--);
     const write = response.write.bind(response);
@@ -55,19 +55,15 @@ export async function faultServer(files: Map<string, Uint8Array>): Promise<Fault
   return state;
 }
 
-export const ETAG = '"one"';
-
 /** The right answer, ranges and all. */
 export const whole: Fault = (request, response, body) => {
   const match = /^bytes=(\d+)-(\d*)$/.exec(request.headers.range ?? "");
-  const valid = match && (request.headers["if-range"] ?? ETAG) === ETAG;
-  const first = valid ? Number(match[1]) : 0;
-  const last = valid && match[2] ? Number(match[2]) : body.length - 1;
-  response.writeHead(valid ? 206 : 200, {
-    ETag: ETAG,
+  const first = match ? Number(match[1]) : 0;
+  const last = match?.[2] ? Number(match[2]) : body.length - 1;
+  response.writeHead(match ? 206 : 200, {
     "Content-Type": "application/octet-stream",
     "Content-Length": last - first + 1,
-    ...(valid && { "Content-Range": `bytes ${first}-${last}/${body.length}` }),
+    ...(match && { "Content-Range": `bytes ${first}-${last}/${body.length}` }),
   });
   response.write(body.subarray(first, last + 1));
   response.end();
@@ -90,7 +86,6 @@ export const cut =
   (request, response, body) => {
     const from = Number(/^bytes=(\d+)-/.exec(request.headers.range ?? "")?.[1] ?? 0);
     response.writeHead(from ? 206 : 200, {
-      ETag: ETAG,
       "Content-Length": body.length - from,
       ...(from && { "Content-Range": `bytes ${from}-${body.length - 1}/${body.length}` }),
     });
@@ -117,6 +112,6 @@ export const ignoreRange: Fault = (_request, response, body) => {
 export const stall =
   (bytes: number): Fault =>
   (_request, response, body) => {
-    response.writeHead(200, { ETag: ETAG, "Content-Length": body.length });
+    response.writeHead(200, { "Content-Length": body.length });
     response.write(body.subarray(0, bytes));
   };

@@ -44,7 +44,7 @@ async function* rows(recipe: Recipe & { kind: "rows" }, source: TensorSource): A
   }
 }
 
-/** [ fuse[:, :D] out | fuse[:, D:] out ], sums in f64, four rows at a time. */
+/** [ fuse[:, :D] out | fuse[:, D:] out ], sums in f64. The one recipe that holds its sources whole (32 MB at full size). */
 async function* fold(
   recipe: Recipe & { kind: "fold" },
   shape: number[],
@@ -53,44 +53,57 @@ async function* fold(
   const [d, inner] = recipe.out.shape;
   const row = shape[1];
   const out = await read(source, recipe.out, 0, d * inner);
-  const columns = recipe.fuse ? recipe.fuse.shape[1] : d;
-  const fuse = recipe.fuse && (await read(source, recipe.fuse, 0, d * columns));
-  const step = Math.max(1, Math.floor(BLOCK / row));
-  for (let begin = 0; begin < d; begin += step) {
-    const count = Math.min(step, d - begin);
-    const block = new Float32Array(count * row);
-    for (let r = 0; r < count; r++) {
-      if (!fuse) {
-        block.set(out.subarray((begin + r) * inner, (begin + r + 1) * inner), r * row);
-        continue;
-      }
-      for (let half = 0; half * d < columns; half++) {
-        const weights = fuse.subarray((begin + r) * columns + half * d, (begin + r) * columns + (half + 1) * d);
-        block.set(combine(weights, out, inner), r * row + half * inner);
-      }
+  const folded = new Float32Array(d * row);
+  if (!recipe.fuse) {
+    for (let r = 0; r < d; r++) folded.set(out.subarray(r * inner, (r + 1) * inner), r * row);
+  } else {
+    const columns = recipe.fuse.shape[1];
+    const fuse = Float64Array.from(await read(source, recipe.fuse, 0, d * columns));
+    for (let half = 0; half * d < columns; half++) {
+      multiply(fuse.subarray(half * d), columns, out, inner, folded.subarray(half * inner), row, d);
     }
-    yield block;
   }
+  yield folded;
 }
 
-/** weights [D] . matrix [D, width], sums in f64; four rows of the matrix per pass. */
-function combine(weights: Float32Array, matrix: Float32Array, width: number): Float64Array {
-  const sums = new Float64Array(width);
-  const depth = weights.length;
-  let k = 0;
-  for (; k + 4 <= depth; k += 4) {
-    const [a, b, c, d] = [weights[k], weights[k + 1], weights[k + 2], weights[k + 3]];
-    const at = k * width;
-    for (let i = 0; i < width; i++) {
-      sums[i] +=
-        a * matrix[at + i] +
-        b * matrix[at + width + i] +
-        c * matrix[at + 2 * width + i] +
-        d * matrix[at + 3 * width + i];
+/**
+ * c [d, width] = a [d, d] . b [d, width], rows of `a` and `c` at the given strides. Four columns of b are copied together and
+ * meet two rows of a at a time: eight sums in registers, about 1.5 times as fast as row by row.
+ */
+function multiply(
+  a: Float64Array,
+  strideA: number,
+  b: Float32Array,
+  width: number,
+  c: Float32Array,
+  strideC: number,
+  d: number,
+): void {
+  const panel = new Float64Array(d * 4);
+  for (let column = 0; column < width; column += 4) {
+    const used = Math.min(4, width - column);
+    for (let k = 0; k < d; k++) for (let i = 0; i < used; i++) panel[k * 4 + i] = b[k * width + column + i];
+    for (let r = 0; r < d; r += 2) {
+      const first = r * strideA;
+      const second = Math.min(r + 1, d - 1) * strideA;
+      let [s0, s1, s2, s3] = [0, 0, 0, 0];
+      let [t0, t1, t2, t3] = [0, 0, 0, 0];
+      for (let k = 0, p = 0; k < d; k++, p += 4) {
+        const x = a[first + k];
+        const y = a[second + k];
+        s0 += x * panel[p];
+        s1 += x * panel[p + 1];
+        s2 += x * panel[p + 2];
+        s3 += x * panel[p + 3];
+        t0 += y * panel[p];
+        t1 += y * panel[p + 1];
+        t2 += y * panel[p + 2];
+        t3 += y * panel[p + 3];
+      }
+      c.set([s0, s1, s2, s3].slice(0, used), r * strideC + column);
+      if (r + 1 < d) c.set([t0, t1, t2, t3].slice(0, used), (r + 1) * strideC + column);
     }
   }
-  for (; k < depth; k++) for (let i = 0; i < width; i++) sums[i] += weights[k] * matrix[k * width + i];
-  return sums;
 }
 
 async function read(source: TensorSource, wanted: Source, begin: number, count: number): Promise<Float32Array> {
