@@ -21,6 +21,10 @@ def panel(title: str, lines: dict[str, list[tuple[float, float]]], log: bool = F
     """One set of axes; x in minutes. Values may be drawn on a logarithmic scale."""
     image = Image.new("RGB", size, "white")
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(11)
+    lines = {k: v for k, v in lines.items() if v}
+    if not lines:  # a run too short to have logged anything
+        draw.text((52, 6), f"{title}: no records", fill="black", font=font)
+        return image
     left, top, right, bottom = 52, 26, size[0] - 12, size[1] - 24
     scale = np.log10 if log else (lambda v: v)
     xs = np.array([x for points in lines.values() for x, _ in points])

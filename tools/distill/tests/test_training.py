@@ -10,7 +10,7 @@ import torch
 from conftest import relative
 from torch import nn
 
-from scanvas_distill import detector, export, golden, sample, stages, student, vae
+from scanvas_distill import data, detector, evaluate, export, golden, sample, stages, student, vae
 from scanvas_distill.diffusion import draw_times, epsilon, noisy, signal_level
 from scanvas_distill.loop import Loop, rate
 from scanvas_distill.muon import Muon, groups_for, orthogonalise
@@ -130,14 +130,17 @@ def test_fold_statistics():
     assert folded.config.scaling_factor == 1.0
 
 
-def test_stages_export_and_reload(tiny, tmp_path):
+def test_stages_export_and_reload(tiny, tmp_path, monkeypatch):
     """The whole chain, then the exported directory through diffusers and transformers."""
     from diffusers import AutoencoderKL, DPMSolverMultistepScheduler
     from transformers import AutoTokenizer, T5EncoderModel
 
     config = tmp_path / "tiny.toml"
     text = (stages.Path(__file__).parent / "tiny.toml").read_text()
-    config.write_text(text.replace("/tmp/scanvas-tiny", tiny["workdir"]))
+    text = text.replace("/tmp/scanvas-tiny", tiny["workdir"])
+    for name in ("MODEL", "GOLDEN", "DOCS"):
+        text = text.replace(name, str(tmp_path / name.lower()))
+    config.write_text(text)
     run = stages.Run(config)
     for name in stages.STAGES:
         run.stage(name)
@@ -184,6 +187,19 @@ def test_stages_export_and_reload(tiny, tmp_path):
     assert relative(again, case["forward.output"]) < 1e-6
     assert case["0.latents"].shape == (2, 1, 4, 16, 16)
     assert case["0.image"].shape == (1, 3, 128, 128)
+
+    # The products, on a few of the prompts.
+    prompts = evaluate.held_out_prompts()
+    few = [prompts[i] for i in evaluate.grid_prompts()]
+    monkeypatch.setattr(evaluate, "held_out_prompts", lambda: few)
+    monkeypatch.setattr(evaluate, "grid_prompts", lambda: list(range(len(few))))
+    for name in stages.PRODUCTS:
+        run.stage(name)
+    scores = json.loads((tmp_path / "docs" / "scores.json").read_text())
+    assert scores["prompts"] == 16
+    assert set(scores["student"]) == {*data.KINDS, "mean", "all_prompts", "seconds"}
+    assert {p.name for p in (tmp_path / "docs").iterdir()} == {"grid.png", "losses.png", "scores.json"}
+    assert (tmp_path / "golden" / "case.json").exists()
 
 
 def test_batches_depend_on_the_step_alone():
