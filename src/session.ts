@@ -129,7 +129,7 @@ export class Session {
       });
     }
     this.#recordings = { conditions: conditionsRec, step: stepRec, decode: decodeRec };
-    this.#plan = planMemory([conditionsRec, stepRec, ...(decodeRec ? [decodeRec] : [])]);
+    this.#plan = planMemory([conditionsRec, stepRec, ...(decodeRec ? [decodeRec] : [])], this.#persistent);
   }
 
   /** GPU bytes this session adds to the weights. */

@@ -15,16 +15,17 @@ export interface MemoryPlan {
  * Plans the temporaries of `recordings` (which run one after the other) into shared buffers. A tensor lives from its first to
  * its last command; within a recording two tensors share a buffer only if their lives do not touch. Whole buffers are shared, not
  * ranges of one buffer, because WebGPU forbids binding one buffer for reading and for writing in the same dispatch.
- * Greedy by size for shared objects: Pisarchyk & Lee 2020 (arXiv 2001.03288).
+ * `owned` are tensors that will get memory of their own but have none yet. Greedy by size for shared objects: Pisarchyk & Lee 2020 (arXiv 2001.03288).
  */
-export function planMemory(recordings: readonly Recording[]): MemoryPlan {
+export function planMemory(recordings: readonly Recording[], owned: Iterable<Tensor> = []): MemoryPlan {
+  const apart = new Set(owned);
   const slots: number[] = [];
   const slotOf = new Map<Tensor, number>();
   for (const recording of recordings) {
     const lives = new Map<Tensor, { first: number; last: number }>();
     recording.commands.forEach((command, i) => {
       for (const tensor of Recording.touched(command)) {
-        if (tensor.buffer) continue; // weights and persistent tensors have memory of their own
+        if (tensor.buffer || apart.has(tensor)) continue; // weights and the like have memory of their own
         const life = lives.get(tensor);
         if (life) life.last = i;
         else lives.set(tensor, { first: i, last: i });
