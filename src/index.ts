@@ -11,6 +11,20 @@ import { Pipeline, type LoadOptions } from "./worker/client.ts";
 export const load = (url: string, options?: LoadOptions): Promise<Pipeline> => Pipeline.load(url, options);
 
 export { ScanvasError, type ErrorName } from "./errors.ts";
-export { GeneratedImage, type Pipeline, type GenerateOptions, type GenerateResult, type LoadOptions } from "./worker/client.ts";
-export type { GenerateRequest, ModelInfo, NamedTensor, Progress, Timings, TraceRequest, TraceResult } from "./worker/api.ts";
+export {
+  GeneratedImage,
+  type Pipeline,
+  type GenerateOptions,
+  type GenerateResult,
+  type LoadOptions,
+} from "./worker/client.ts";
+export type {
+  GenerateRequest,
+  ModelInfo,
+  NamedTensor,
+  Progress,
+  Timings,
+  TraceRequest,
+  TraceResult,
+} from "./worker/api.ts";
 export type { SamplerName } from "./sampler/step.ts";

@@ -58,7 +58,8 @@ export async function loadModel(url: string, options: LoadOptions = {}): Promise
       await streamWeights(url, manifest, name, sinkInto(gpu, part), {
         ...(signal ? { signal } : {}),
         ...(store ? { store } : {}),
-        onProgress: ({ loaded }) => onProgress?.({ stage: "download", step: before + loaded, total, bytes: before + loaded }),
+        onProgress: ({ loaded }) =>
+          onProgress?.({ stage: "download", step: before + loaded, total, bytes: before + loaded }),
       });
       before += downloadBytes(manifest, [name]);
     }
@@ -78,7 +79,9 @@ export async function loadModel(url: string, options: LoadOptions = {}): Promise
 
 function tensorsOf(manifest: Manifest, name: ComponentName): Map<string, Tensor> {
   const entries = Object.entries(manifest.components[name]!.tensors);
-  return new Map(entries.map(([key, { shape, dtype }]) => [key, makeTensor(key, shape, dtype === "F16" ? "f16" : "f32")]));
+  return new Map(
+    entries.map(([key, { shape, dtype }]) => [key, makeTensor(key, shape, dtype === "F16" ? "f16" : "f32")]),
+  );
 }
 
 function sinkInto(gpu: Gpu, tensors: ReadonlyMap<string, Tensor>): Parameters<typeof streamWeights>[3] {
@@ -95,7 +98,10 @@ function sinkInto(gpu: Gpu, tensors: ReadonlyMap<string, Tensor>): Parameters<ty
 
 async function fetchTokenizer(url: string, manifest: Manifest, signal: AbortSignal | undefined): Promise<Tokenizer> {
   if (!manifest.tokenizer) {
-    throw new ScanvasError("ModelConfigError", `the model at ${url} has a text encoder but no tokenizer; convert it again`);
+    throw new ScanvasError(
+      "ModelConfigError",
+      `the model at ${url} has a text encoder but no tokenizer; convert it again`,
+    );
   }
   const json = async (entry: FileEntry | undefined): Promise<unknown> =>
     entry && (JSON.parse(new TextDecoder().decode(await fetchFile(url, entry, signal ? { signal } : {}))) as unknown);

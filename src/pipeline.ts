@@ -46,7 +46,11 @@ export class LocalPipeline {
     };
 
     const { prompt, negativePrompt, height, width, guidanceScale, numImages, seed } = this.#resolve(request);
-    const sampler = planSampler(request.sampler, readSchedulerConfig(manifest.scheduler ?? {}), request.numInferenceSteps ?? 20);
+    const sampler = planSampler(
+      request.sampler,
+      readSchedulerConfig(manifest.scheduler ?? {}),
+      request.numInferenceSteps ?? 20,
+    );
     const guided = guidanceScale > 1;
 
     // Text -> embeddings, unconditional half first.
@@ -108,7 +112,11 @@ export class LocalPipeline {
       if (request.trace && n === 0) {
         const positive = texts.at(-1)!;
         const caption = model.denoiser.config.captionChannels;
-        const f32 = (shape: number[], data: Float32Array): NamedTensor => ({ dtype: "F32", shape, data: Float32Array.from(data) });
+        const f32 = (shape: number[], data: Float32Array): NamedTensor => ({
+          dtype: "F32",
+          shape,
+          data: Float32Array.from(data),
+        });
         trace.ids = {
           dtype: "I64",
           shape: [positive.ids.length],
@@ -176,11 +184,16 @@ export class LocalPipeline {
         refuse(name, `a multiple of ${multiple} from ${multiple} to 16384 pixels`);
       }
     }
-    if (!(resolved.guidanceScale >= 0 && resolved.guidanceScale <= 100)) refuse("guidanceScale", "a number from 0 to 100");
-    if (!Number.isInteger(resolved.numImages) || resolved.numImages < 1 || resolved.numImages > 64) refuse("numImages", "1 to 64");
+    if (!(resolved.guidanceScale >= 0 && resolved.guidanceScale <= 100))
+      refuse("guidanceScale", "a number from 0 to 100");
+    if (!Number.isInteger(resolved.numImages) || resolved.numImages < 1 || resolved.numImages > 64)
+      refuse("numImages", "1 to 64");
     if (!Number.isSafeInteger(resolved.seed) || resolved.seed < 0) refuse("seed", "an integer from 0 to 2^53 - 1");
     if (!["batch", "passes", undefined].includes(request.guidanceMode)) {
-      throw new ScanvasError("InvalidArgumentError", `generate: guidanceMode is ${request.guidanceMode}, expected "batch" or "passes"`);
+      throw new ScanvasError(
+        "InvalidArgumentError",
+        `generate: guidanceMode is ${request.guidanceMode}, expected "batch" or "passes"`,
+      );
     }
     if (!this.model.text) throw new ScanvasError("ModelConfigError", "generate: this model has no text encoder");
     return resolved;

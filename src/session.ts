@@ -200,7 +200,12 @@ export class Session {
   }
 
   /** One sampler step; resolves when the GPU has finished it. NumericalError names the first stage that made a NaN or an infinity. */
-  async step(step: Step, timestep: Float32Array<ArrayBuffer>, guidanceScale: number, signal?: AbortSignal): Promise<void> {
+  async step(
+    step: Step,
+    timestep: Float32Array<ArrayBuffer>,
+    guidanceScale: number,
+    signal?: AbortSignal,
+  ): Promise<void> {
     const { gpu } = this.model;
     gpu.write(this.#step, stepValues(step, guidanceScale, this.#stepData));
     gpu.write(this.#timestep, timestep);
@@ -213,7 +218,8 @@ export class Session {
   /** Latents -> RGB in 0..1, [3, H, W]. */
   async decode(signal?: AbortSignal): Promise<Float32Array<ArrayBuffer>> {
     const { gpu } = this.model;
-    if (!this.#programs!.decode || !this.#image) throw new ScanvasError("ModelConfigError", "scanvas: this model has no vae");
+    if (!this.#programs!.decode || !this.#image)
+      throw new ScanvasError("ModelConfigError", "scanvas: this model has no vae");
     gpu.write(this.#flag, this.#noFlag);
     await this.#programs!.decode.run(signal);
     await this.#readFlag();

@@ -49,7 +49,14 @@ export async function traceDenoiser({ gpu, denoiser }: Model, request: TraceRequ
   const conditions = makeConditions(config, batch, textTokens);
   const hidden: Tensor[] = [];
   const recording = new Recording("trace", gpu.profile);
-  recordConditions(recording, config, weights, tensors.embeds, config.additionalConditions ? tensors.sizes : undefined, conditions);
+  recordConditions(
+    recording,
+    config,
+    weights,
+    tensors.embeds,
+    config.additionalConditions ? tensors.sizes : undefined,
+    conditions,
+  );
   recordDenoiser(recording, config, weights, { ...tensors, conditions }, tensors.output, (block, x) => {
     const copy = makeTensor(`hidden${block}`, x.shape);
     hidden.push(copy);
@@ -86,9 +93,16 @@ export async function traceDenoiser({ gpu, denoiser }: Model, request: TraceRequ
   }
 }
 
-function f32Input(name: string, tensor: NamedTensor, rank: number): { shape: number[]; data: Float32Array<ArrayBuffer> } {
+function f32Input(
+  name: string,
+  tensor: NamedTensor,
+  rank: number,
+): { shape: number[]; data: Float32Array<ArrayBuffer> } {
   if (!(tensor.data instanceof Float32Array) || tensor.shape.length !== rank) {
-    throw new ScanvasError("InvalidArgumentError", `trace: ${name} must be an f32 tensor with ${rank} axes, got ${tensor.dtype} [${tensor.shape}]`);
+    throw new ScanvasError(
+      "InvalidArgumentError",
+      `trace: ${name} must be an f32 tensor with ${rank} axes, got ${tensor.dtype} [${tensor.shape}]`,
+    );
   }
   return { shape: tensor.shape, data: tensor.data };
 }

@@ -41,7 +41,8 @@ export class Pipelines {
   nullBuffer(access: "read" | "read_write", index: number): GPUBuffer {
     const key = access === "read" ? "read" : `write ${index}`;
     let buffer = this.#nulls.get(key);
-    if (!buffer) this.#nulls.set(key, (buffer = this.device.createBuffer({ label: `null ${key}`, size: 256, usage: 0x80 })));
+    if (!buffer)
+      this.#nulls.set(key, (buffer = this.device.createBuffer({ label: `null ${key}`, size: 256, usage: 0x80 })));
     return buffer;
   }
 

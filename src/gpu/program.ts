@@ -156,7 +156,11 @@ function bind(gpu: Gpu, dispatch: Dispatch, uniforms: GPUBuffer, offset: number)
         return { binding: binding.index, resource: { buffer: uniforms, offset, size: dispatch.params.length } };
       }
       const tensor = dispatch.tensors[next++];
-      if (!tensor) return { binding: binding.index, resource: { buffer: gpu.pipelines.nullBuffer(binding.access, binding.index) } };
+      if (!tensor)
+        return {
+          binding: binding.index,
+          resource: { buffer: gpu.pipelines.nullBuffer(binding.access, binding.index) },
+        };
       if (!tensor.buffer) throw new Error(`${dispatch.label}: ${tensor.label} has no memory`);
       return { binding: binding.index, resource: { buffer: tensor.buffer, offset: tensor.offset, size: tensor.bytes } };
     }),

@@ -95,7 +95,8 @@ export class Recording {
     const tensors = kernel.bindings
       .filter((binding) => binding.access !== "uniform")
       .map((binding) => {
-        if (!(binding.name in operands)) throw new ScanvasError("TensorError", `${where}: ${binding.name} was not given`);
+        if (!(binding.name in operands))
+          throw new ScanvasError("TensorError", `${where}: ${binding.name} was not given`);
         const tensor = operands[binding.name];
         if (tensor && tensor.bytes > this.profile.limits.maxStorageBufferBindingSize) {
           throw new ScanvasError(
@@ -113,7 +114,10 @@ export class Recording {
     const [x, y = 1, z = 1] = options.grid as [number, number?, number?];
     const most = this.profile.limits.maxComputeWorkgroupsPerDimension;
     if (!(x >= 1 && y >= 1 && z >= 1) || Math.max(x, y, z) > most) {
-      throw new ScanvasError("LimitError", `${where}: grid [${x}, ${y}, ${z}] is outside 1..${most}; choose a smaller size`);
+      throw new ScanvasError(
+        "LimitError",
+        `${where}: grid [${x}, ${y}, ${z}] is outside 1..${most}; choose a smaller size`,
+      );
     }
     for (const name of Object.keys(options.constants ?? {})) {
       if (!kernel.overrides.has(name)) throw new ScanvasError("TensorError", `${where}: no override named ${name}`);

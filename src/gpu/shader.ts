@@ -27,7 +27,11 @@ interface Field {
   readonly type: "u32" | "i32" | "f32";
 }
 
-const preludes = import.meta.glob<string>("../../shaders/prelude/*.wgsl", { query: "?raw", import: "default", eager: true });
+const preludes = import.meta.glob<string>("../../shaders/prelude/*.wgsl", {
+  query: "?raw",
+  import: "default",
+  eager: true,
+});
 const libs = import.meta.glob<string>("../../shaders/lib/*.wgsl", { query: "?raw", import: "default", eager: true });
 
 /** Reads one WGSL file of `shaders/`; `lib` names files of `shaders/lib` that are put in front of it. */

@@ -40,10 +40,16 @@ export function makeTensor(label: string, shape: readonly number[], type: Tensor
 export function viewTensor(base: Tensor, label: string, shape: readonly number[], offset = 0): Tensor {
   const start = base.offset + offset * (base.type === "f16" ? 2 : 4);
   if (start % BINDING_ALIGNMENT !== 0) {
-    throw new ScanvasError("TensorError", `view ${label} of ${base.label}: starts at byte ${start}, not a multiple of 256`);
+    throw new ScanvasError(
+      "TensorError",
+      `view ${label} of ${base.label}: starts at byte ${start}, not a multiple of 256`,
+    );
   }
   if (elementCount(shape) + offset > elementCount(base.shape)) {
-    throw new ScanvasError("TensorError", `view ${label} [${shape}] + ${offset} is larger than ${base.label} [${base.shape}]`);
+    throw new ScanvasError(
+      "TensorError",
+      `view ${label} [${shape}] + ${offset} is larger than ${base.label} [${base.shape}]`,
+    );
   }
   const root = base.base ?? base;
   return {

@@ -1,5 +1,5 @@
 import { random, randomArray, type KernelCase, type KernelCases } from "./case.ts";
-import { attention } from "./attention.ts";
+import { attention, type AttentionVariant } from "./attention.ts";
 
 interface Shape {
   heads: number;
@@ -16,15 +16,17 @@ interface Shape {
   /** Standard deviation of q and k: scores have about its square times sqrt(headDim) * scale. */
   spread?: number;
   queriesPerDispatch?: number;
+  variant?: AttentionVariant;
   bench?: boolean;
 }
 
 function attentionCase(s: Shape): KernelCase {
-  const { heads, headDim, queries, keys, batch = 1, kept, bias, scale, spread = 1 } = s;
+  const { heads, headDim, queries, keys, batch = 1, kept, bias, scale, spread = 1, variant = "tile" } = s;
   const width = heads * headDim;
   const kvBatch = s.shared ? 1 : batch;
   const factor = scale ?? 1 / Math.sqrt(headDim);
   const options = [
+    variant === "register" && variant,
     s.shared && "shared",
     kept && `mask ${kept.join("/")}`,
     bias && "bias",
@@ -42,7 +44,11 @@ function attentionCase(s: Shape): KernelCase {
     }),
     outputs: { y: [batch, queries, width] },
     record: (rec, t) =>
-      attention(rec, { q: t.q!, k: t.k!, v: t.v!, y: t.y! }, { ...s, batch, scale, mask: t.mask, bias: t.bias }),
+      attention(
+        rec,
+        { q: t.q!, k: t.k!, v: t.v!, y: t.y! },
+        { ...s, variant, batch, scale, mask: t.mask, bias: t.bias },
+      ),
     reference: ({ q, k, v, mask, bias: table }) => {
       const y = new Float32Array(batch * queries * width);
       const weights = new Float64Array(keys);

@@ -1,15 +1,18 @@
 import source from "../../shaders/attention.wgsl?raw";
+import registerSource from "../../shaders/attention_register.wgsl?raw";
 import oddSource from "../../shaders/attention_odd.wgsl?raw";
 import { ScanvasError } from "../errors.ts";
 import type { Recording } from "../gpu/recording.ts";
 import { defineKernel } from "../gpu/shader.ts";
 import { elementCount, type Tensor } from "../gpu/tensor.ts";
 
-const lib = ["flash_attention"];
 const kernels = {
-  even: defineKernel("attention", source, { lib }),
-  odd: defineKernel("attention_odd", oddSource, { lib }),
+  tile: defineKernel("attention", source, { lib: ["attention_score", "flash_attention"] }),
+  odd: defineKernel("attention_odd", oddSource, { lib: ["attention_score", "flash_attention"] }),
+  register: defineKernel("attention_register", registerSource, { lib: ["attention_score"] }),
 };
+
+export type AttentionVariant = "tile" | "register";
 
 /** A dispatch is cut by queries at this many operations, 10 ms on a 2 TFLOP/s GPU, but never below WORKGROUPS: those keep it busy. */
 const DISPATCH_FLOPS = 2e10;
@@ -28,6 +31,8 @@ export interface AttentionOptions {
   mask?: Tensor;
   /** [heads, 2 * keys - 1], added to the score at key - query + keys - 1; queries equal keys then (T5). */
   bias?: Tensor;
+  /** Overrides the choice of kernel (benchmarks, tests); heads that are not multiples of 4 have one only. */
+  variant?: AttentionVariant;
   /** Queries in one dispatch; chosen by the amount of work unless given (tests). */
   queriesPerDispatch?: number;
 }
@@ -59,22 +64,28 @@ export function attention(
       `attention: ${shapes.join("")}do not fit batch ${batch}, heads ${heads} of ${headDim} (up to 512), queries ${queries}, keys ${keys}`,
     );
   }
+  const even = headDim % 4 === 0;
+  const variant = even ? (options.variant ?? rec.profile.gemm) : "odd";
   const [TX, TY] = headDim > 128 ? [32, 8] : [8, 16];
-  const block = 4 * TY;
+  const block = variant === "register" ? 256 : 4 * TY;
   const flopsPerQuery = 4 * keys * width * batch;
   const blocks = Math.max(
     Math.floor((options.queriesPerDispatch ?? DISPATCH_FLOPS / flopsPerQuery) / block),
     options.queriesPerDispatch ? 1 : Math.ceil(WORKGROUPS / (heads * batch)),
   );
-  const even = headDim % 4 === 0;
   for (let first = 0; first < queries; first += blocks * block) {
     const count = Math.min(blocks * block, queries - first);
     rec.dispatch(
-      even ? kernels.even : kernels.odd,
+      kernels[variant],
       { q, k, v, mask, bias, y },
       {
         grid: [Math.ceil(count / block), heads, batch],
-        constants: { HEAD_DIM: headDim, TX, TY, HAS_MASK: Number(Boolean(mask)), HAS_BIAS: Number(Boolean(bias)) },
+        constants: {
+          HEAD_DIM: headDim,
+          HAS_MASK: Number(Boolean(mask)),
+          HAS_BIAS: Number(Boolean(bias)),
+          ...(variant === "register" ? {} : { TX, TY }),
+        },
         params: {
           first,
           queries,

@@ -42,7 +42,8 @@ export function randomArray(count: number, seed: number, scale = 1, mean = 0): F
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
     return state / 4294967296;
   };
-  for (let i = 0; i < count; i++) out[i] = mean + scale * (uniform() + uniform() + uniform() + uniform() - 2) * Math.sqrt(3);
+  for (let i = 0; i < count; i++)
+    out[i] = mean + scale * (uniform() + uniform() + uniform() + uniform() - 2) * Math.sqrt(3);
   return out;
 }
 

@@ -3,11 +3,21 @@ import { addPosition, checkFinite, guideAndStep, modulation, patchify, silu, unp
 
 const ROUNDING = 3e-7; // a few f32 operations
 
-function patchifyCase(latentBatch: number, batch: number, channels: number, h: number, w: number, depth: number): KernelCase {
+function patchifyCase(
+  latentBatch: number,
+  batch: number,
+  channels: number,
+  h: number,
+  w: number,
+  depth: number,
+): KernelCase {
   const tokens = (h * w) / 4;
   return {
     name: `patchify ${latentBatch}->${batch} x ${channels}x${h}x${w}`,
-    inputs: () => ({ latents: random([latentBatch, channels, h, w], 1), step: { shape: [1], data: Float32Array.of(0.7) } }),
+    inputs: () => ({
+      latents: random([latentBatch, channels, h, w], 1),
+      step: { shape: [1], data: Float32Array.of(0.7) },
+    }),
     outputs: { tokens: [batch, tokens, depth] },
     record: (rec, t) => patchify(rec, t.latents!, t.step!, t.tokens!, 2),
     reference: ({ latents }) => {
@@ -98,21 +108,22 @@ export default {
     ...[
       { k: 28, batch: 2, width: 6912, tWidth: 6912 },
       { k: 1, batch: 3, width: 144, tWidth: 72 },
-    ].map(
-      ({ k, batch, width, tWidth }): KernelCase => ({
-        name: `modulation ${k}x${batch}x${width}`,
-        inputs: () => ({ tables: random([k, width], 1), t: random([batch, tWidth], 2) }),
-        outputs: { y: [k, batch, width] },
-        record: (rec, t) => modulation(rec, t.tables!, t.t!, t.y!),
-        reference: ({ tables, t }) => ({
-          y: Float32Array.from({ length: k * batch * width }, (_, i) => {
-            const j = i % width;
-            return tables![Math.floor(i / (width * batch)) * width + j]! + t![(Math.floor(i / width) % batch) * tWidth + (j % tWidth)]!;
-          }),
+    ].map(({ k, batch, width, tWidth }): KernelCase => ({
+      name: `modulation ${k}x${batch}x${width}`,
+      inputs: () => ({ tables: random([k, width], 1), t: random([batch, tWidth], 2) }),
+      outputs: { y: [k, batch, width] },
+      record: (rec, t) => modulation(rec, t.tables!, t.t!, t.y!),
+      reference: ({ tables, t }) => ({
+        y: Float32Array.from({ length: k * batch * width }, (_, i) => {
+          const j = i % width;
+          return (
+            tables![Math.floor(i / (width * batch)) * width + j]! +
+            t![(Math.floor(i / width) % batch) * tWidth + (j % tWidth)]!
+          );
         }),
-        tolerance: ROUNDING,
       }),
-    ),
+      tolerance: ROUNDING,
+    })),
     {
       name: "silu, far ends included",
       inputs: () => ({ x: { shape: [7], data: Float32Array.of(-1e4, -90, -3, 0, 2, 90, 1e4) } }),
@@ -125,33 +136,39 @@ export default {
       { name: "without guidance", offset: 0, limit: 3.4e38 },
       { name: "both halves in one tensor", offset: 240, limit: 3.4e38 },
       { name: "x0 clamped", offset: 240, limit: 0.5 },
-    ].map(
-      ({ name, offset, limit }): KernelCase => ({
-        name: `guide_and_step ${name}`,
-        inputs: () => ({
-          step: { shape: [9], data: Float32Array.of(0.9, 1.3, -0.4, limit, 0.7, 0.2, -0.6, 0.35, 4.5) },
-          output: random([2, 4, 6, 10], 1),
-          latents: random([1, 4, 6, 10], 2),
-          previousX0: random([1, 4, 6, 10], 3),
-        }),
-        outputs: { latents: [1, 4, 6, 10], previousX0: [1, 4, 6, 10] },
-        record: (rec, t) =>
-          guideAndStep(
-            rec,
-            { step: t.step!, unconditional: t.output!, conditional: t.output!, latents: t.latents!, previousX0: t.previousX0! },
-            offset,
-          ),
-        reference: ({ step: s, output, latents, previousX0 }) => {
-          const guided = latents!.map((_, i) => output![i]! + s![8]! * (output![offset + i]! - output![i]!));
-          const x0 = latents!.map((x, i) => Math.min(Math.max(s![1]! * x + s![2]! * guided[i]!, -limit), limit));
-          return {
-            latents: latents!.map((x, i) => s![4]! * x + s![5]! * guided[i]! + s![6]! * x0[i]! + s![7]! * previousX0![i]!),
-            previousX0: x0,
-          };
-        },
-        tolerance: ROUNDING,
+    ].map(({ name, offset, limit }): KernelCase => ({
+      name: `guide_and_step ${name}`,
+      inputs: () => ({
+        step: { shape: [9], data: Float32Array.of(0.9, 1.3, -0.4, limit, 0.7, 0.2, -0.6, 0.35, 4.5) },
+        output: random([2, 4, 6, 10], 1),
+        latents: random([1, 4, 6, 10], 2),
+        previousX0: random([1, 4, 6, 10], 3),
       }),
-    ),
+      outputs: { latents: [1, 4, 6, 10], previousX0: [1, 4, 6, 10] },
+      record: (rec, t) =>
+        guideAndStep(
+          rec,
+          {
+            step: t.step!,
+            unconditional: t.output!,
+            conditional: t.output!,
+            latents: t.latents!,
+            previousX0: t.previousX0!,
+          },
+          offset,
+        ),
+      reference: ({ step: s, output, latents, previousX0 }) => {
+        const guided = latents!.map((_, i) => output![i]! + s![8]! * (output![offset + i]! - output![i]!));
+        const x0 = latents!.map((x, i) => Math.min(Math.max(s![1]! * x + s![2]! * guided[i]!, -limit), limit));
+        return {
+          latents: latents!.map(
+            (x, i) => s![4]! * x + s![5]! * guided[i]! + s![6]! * x0[i]! + s![7]! * previousX0![i]!,
+          ),
+          previousX0: x0,
+        };
+      },
+      tolerance: ROUNDING,
+    })),
     finiteCase("all well", randomArray(5000, 1, 1e30), 0x7f000000),
     finiteCase("NaN", withValue(5000, 4999, NaN), 0x3f800000),
     finiteCase("infinity", withValue(70000, 66000, -Infinity), 0x3f800000),

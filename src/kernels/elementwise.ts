@@ -31,7 +31,10 @@ export function patchify(rec: Recording, latents: Tensor, step: Tensor, tokens: 
   rec.dispatch(
     kernels.patchify,
     { latents, step, tokens },
-    { grid: gridFor(count), params: { count, latent_batch: latentBatch, channels, height, width, patch_size: patch, depth } },
+    {
+      grid: gridFor(count),
+      params: { count, latent_batch: latentBatch, channels, height, width, patch_size: patch, depth },
+    },
   );
 }
 
@@ -44,7 +47,10 @@ export function unpatchify(rec: Recording, tokens: Tensor, y: Tensor, patch: num
   rec.dispatch(
     kernels.unpatchify,
     { tokens, y },
-    { grid: gridFor(count), params: { count, channels, token_channels: tokenChannels, height, width, patch_size: patch } },
+    {
+      grid: gridFor(count),
+      params: { count, channels, token_channels: tokenChannels, height, width, patch_size: patch },
+    },
   );
 }
 

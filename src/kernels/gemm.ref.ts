@@ -26,7 +26,13 @@ interface Shape {
 function gemmCase(s: Shape): KernelCase {
   const { rows, columns, depth, variant, activation = "none", gate } = s;
   const splits = s.splits ?? [columns];
-  const options = [s.bias && "bias", activation !== "none" && activation, gate && "gate", s.residual, s.splits && "split"];
+  const options = [
+    s.bias && "bias",
+    activation !== "none" && activation,
+    gate && "gate",
+    s.residual,
+    s.splits && "split",
+  ];
   return {
     name: `${variant} ${rows}x${columns}x${depth} ${s.weights ?? "f32"} ${options.filter(Boolean).join(" ")}`.trim(),
     inputs: () => ({
@@ -81,9 +87,26 @@ export default {
   kernel: "gemm",
   cases: [
     ...variants.flatMap((variant) => [
-      gemmCase({ variant, rows: 33, columns: 3456, depth: 1152, weights: "f16", bias: true, splits: [1152, 1152, 1152] }), // qkv
+      gemmCase({
+        variant,
+        rows: 33,
+        columns: 3456,
+        depth: 1152,
+        weights: "f16",
+        bias: true,
+        splits: [1152, 1152, 1152],
+      }), // qkv
       gemmCase({ variant, rows: 37, columns: 345, depth: 72, splits: [144, 192, 9] }), // in_proj, odd
-      gemmCase({ variant, rows: 130, columns: 70, depth: 20, bias: true, activation: "gelu_tanh", gate: 65, residual: "add" }),
+      gemmCase({
+        variant,
+        rows: 130,
+        columns: 70,
+        depth: 20,
+        bias: true,
+        activation: "gelu_tanh",
+        gate: 65,
+        residual: "add",
+      }),
       gemmCase({ variant, rows: 3, columns: 8, depth: 64, activation: "silu", weights: "f16" }),
       gemmCase({ variant, rows: 1, columns: 1, depth: 4, activation: "relu", residual: "multiply" }),
       gemmCase({ variant, rows: 9, columns: 96, depth: 48, activation: "gelu_tanh", residual: "multiply" }),

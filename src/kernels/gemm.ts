@@ -36,7 +36,13 @@ export interface GemmOptions {
  * y = x w^T with bias, activation, gate, residual. x [.., depth] is read as [rows, depth], w is [columns, depth] in f32 or packed f16;
  * y is one tensor or up to three whose last axes add up to `columns`, which then get consecutive columns.
  */
-export function gemm(rec: Recording, x: Tensor, w: Tensor, y: Tensor | readonly Tensor[], options: GemmOptions = {}): void {
+export function gemm(
+  rec: Recording,
+  x: Tensor,
+  w: Tensor,
+  y: Tensor | readonly Tensor[],
+  options: GemmOptions = {},
+): void {
   const [columns, depth] = w.shape as [number, number];
   const rows = elementCount(x.shape) / depth;
   const outputs: readonly Tensor[] = "label" in y ? [y] : y;
@@ -48,7 +54,10 @@ export function gemm(rec: Recording, x: Tensor, w: Tensor, y: Tensor | readonly 
     );
   }
   if (depth % 4 !== 0) {
-    throw new ScanvasError("TensorError", `gemm ${w.label}: depth ${depth} is not a multiple of 4; the converter pads such weights`);
+    throw new ScanvasError(
+      "TensorError",
+      `gemm ${w.label}: depth ${depth} is not a multiple of 4; the converter pads such weights`,
+    );
   }
   expectShapes("gemm", { bias: [options.bias, [columns]] });
   const { gate, multiply } = options;

@@ -21,7 +21,11 @@ export interface PreparedCase {
 }
 
 /** Uploads a case's inputs and builds its program. */
-export async function prepareCase(gpu: Gpu, kernelCase: KernelCase, profile: DeviceProfile = gpu.profile): Promise<PreparedCase> {
+export async function prepareCase(
+  gpu: Gpu,
+  kernelCase: KernelCase,
+  profile: DeviceProfile = gpu.profile,
+): Promise<PreparedCase> {
   const host = kernelCase.inputs();
   const inputs: Record<string, Float32Array> = {};
   const tensors: Record<string, Tensor> = {};
@@ -72,7 +76,8 @@ export async function runCase(gpu: Gpu, kernelCase: KernelCase, profile?: Device
     for (const name of Object.keys(kernelCase.outputs)) {
       const got = await gpu.readF32(prepared.tensors[name]!);
       const want = expected[name]!;
-      if (want.length !== elementCount(prepared.tensors[name]!.shape)) throw new Error(`reference of ${name}: ${want.length} values`);
+      if (want.length !== elementCount(prepared.tensors[name]!.shape))
+        throw new Error(`reference of ${name}: ${want.length} values`);
       let difference = 0;
       let norm = 0;
       for (let i = 0; i < want.length; i++) {

@@ -68,7 +68,8 @@ export function parseDenoiserConfig(config: Json): DenoiserConfig {
   const patchSize = count(config, "patch_size", 2);
   if (headDim > 128) refuse(`attention_head_dim is ${headDim}; at most 128 is supported`);
   if (width % 4 !== 0) refuse(`the width ${heads} x ${headDim} is not a multiple of 4`);
-  if (count(config, "cross_attention_dim", width) !== width) refuse(`cross_attention_dim must equal the width ${width}`);
+  if (count(config, "cross_attention_dim", width) !== width)
+    refuse(`cross_attention_dim must equal the width ${width}`);
   oneOf(config, "activation_fn", ["gelu-approximate"], "gelu-approximate");
   oneOf(config, "norm_type", ["ada_norm_single"], "ada_norm_single");
   oneOf(config, "norm_elementwise_affine", [false], false);

@@ -31,7 +31,12 @@ export function makeConditions(config: DenoiserConfig, batch: number, textTokens
   };
 }
 
-export const conditionTensors = (c: Conditions): Tensor[] => [...c.keys, ...c.values, c.mask, ...(c.size ? [c.size] : [])];
+export const conditionTensors = (c: Conditions): Tensor[] => [
+  ...c.keys,
+  ...c.values,
+  c.mask,
+  ...(c.size ? [c.size] : []),
+];
 
 /**
  * Caption projection, then keys and values of every block. embeds: [B, L, caption]. sizes: [3, 256], the sinusoidal embeddings of height,
@@ -76,7 +81,9 @@ function recordSize(rec: Recording, config: DenoiserConfig, weights: Weights, si
       bias: weights.get(`${linear(1)}.bias`),
       activation: "silu",
     });
-    gemm(rec, hidden, weights.get(`${linear(2)}.weight`, [third, third]), out, { bias: weights.get(`${linear(2)}.bias`) });
+    gemm(rec, hidden, weights.get(`${linear(2)}.weight`, [third, third]), out, {
+      bias: weights.get(`${linear(2)}.bias`),
+    });
     return out;
   };
   const resolution = embed("resolution_embedder");
@@ -120,7 +127,9 @@ export function recordDenoiser(
   gemm(rec, patches, patchWeight, x, { bias: weights.get("pos_embed.proj.bias", [width]) });
   addPosition(rec, x, inputs.columnTable, inputs.rowTable);
 
-  const { modulations, finalModulation } = rec.scope("adaln", () => recordModulation(rec, config, weights, inputs, batch));
+  const { modulations, finalModulation } = rec.scope("adaln", () =>
+    recordModulation(rec, config, weights, inputs, batch),
+  );
 
   config.tokenMixers.forEach((mixer, i) => {
     x = rec.scope(`block${i}`, () => {
@@ -167,7 +176,9 @@ export function recordDenoiser(
           });
         }
       });
-      const crossed = rec.scope("cross", () => recordCrossAttention(rec, config, weights, prefix, mixed, inputs.conditions, i));
+      const crossed = rec.scope("cross", () =>
+        recordCrossAttention(rec, config, weights, prefix, mixed, inputs.conditions, i),
+      );
       return rec.scope("ff", () => {
         const hidden = rec.temp("hidden", [batch, tokens, 4 * width]);
         gemm(rec, normed(crossed, 3), weights.get(`${prefix}.ff.net.0.proj.weight`, [4 * width, width]), hidden, {
@@ -189,11 +200,19 @@ export function recordDenoiser(
   const normed = rec.temp("normed_final", [batch, tokens, width]);
   layerNorm(rec, x, normed, {
     eps: 1e-6, // diffusers' norm_out is 1e-6 whatever norm_eps says
-    modulation: { tensor: finalModulation, shiftOffset: 0, scaleOffset: width, stride: 2 * width, rowsPerBatch: tokens },
+    modulation: {
+      tensor: finalModulation,
+      shiftOffset: 0,
+      scaleOffset: width,
+      stride: 2 * width,
+      rowsPerBatch: tokens,
+    },
   });
   const outDepth = patchSize ** 2 * config.outChannels;
   const patchesOut = rec.temp("patches_out", [batch, tokens, outDepth]);
-  gemm(rec, normed, weights.get("proj_out.weight", [outDepth, width]), patchesOut, { bias: weights.get("proj_out.bias") });
+  gemm(rec, normed, weights.get("proj_out.weight", [outDepth, width]), patchesOut, {
+    bias: weights.get("proj_out.bias"),
+  });
   unpatchify(rec, patchesOut, output, patchSize);
 }
 
@@ -230,7 +249,13 @@ function recordModulation(
   return { modulations, finalModulation };
 }
 
-function recordSelfAttention(rec: Recording, config: DenoiserConfig, weights: Weights, prefix: string, x: Tensor): Tensor {
+function recordSelfAttention(
+  rec: Recording,
+  config: DenoiserConfig,
+  weights: Weights,
+  prefix: string,
+  x: Tensor,
+): Tensor {
   const { width, heads, headDim } = config;
   const [batch, tokens] = x.shape as [number, number];
   const [q, k, v, y] = ["q", "k", "v", "y"].map((name) => rec.temp(name, x.shape)) as [Tensor, Tensor, Tensor, Tensor];

@@ -32,7 +32,9 @@ export function parseImageConfig(config: Readonly<Record<string, unknown>>): Ima
   };
   const real = (key: string, fallback: number): number => {
     const value = config[key] ?? fallback;
-    return typeof value === "number" && Number.isFinite(value) ? value : refuse(`${key} is ${JSON.stringify(value)}, expected a number`);
+    return typeof value === "number" && Number.isFinite(value)
+      ? value
+      : refuse(`${key} is ${JSON.stringify(value)}, expected a number`);
   };
   expect("_class_name", ["AutoencoderKL"], "AutoencoderKL");
   expect("act_fn", ["silu"], "silu");
@@ -43,14 +45,18 @@ export function parseImageConfig(config: Readonly<Record<string, unknown>>): Ima
   const channels = blockChannels.map((value) => count(value, "block_out_channels")).reverse();
   const groups = count(config.norm_num_groups ?? 32, "norm_num_groups");
   for (const value of channels) {
-    if (value % groups !== 0 || value % 4 !== 0) refuse(`block_out_channels holds ${value}, not a multiple of 4 and of ${groups} groups`);
+    if (value % groups !== 0 || value % 4 !== 0)
+      refuse(`block_out_channels holds ${value}, not a multiple of 4 and of ${groups} groups`);
   }
-  if (channels[0]! > 512) refuse(`block_out_channels ends in ${channels[0]}; the mid block's attention takes at most 512`);
+  if (channels[0]! > 512)
+    refuse(`block_out_channels ends in ${channels[0]}; the mid block's attention takes at most 512`);
   for (const type of (config.up_block_types as unknown[] | undefined) ?? []) {
-    if (type !== "UpDecoderBlock2D") refuse(`up_block_types holds ${JSON.stringify(type)}; supported: "UpDecoderBlock2D"`);
+    if (type !== "UpDecoderBlock2D")
+      refuse(`up_block_types holds ${JSON.stringify(type)}; supported: "UpDecoderBlock2D"`);
   }
   for (const key of ["latents_mean", "latents_std"]) {
-    if (config[key] !== undefined && config[key] !== null) refuse(`${key} is set; only scaling_factor and shift_factor are supported`);
+    if (config[key] !== undefined && config[key] !== null)
+      refuse(`${key} is set; only scaling_factor and shift_factor are supported`);
   }
   const scalingFactor = real("scaling_factor", 0.18215);
   if (scalingFactor === 0) refuse("scaling_factor is 0");

@@ -218,7 +218,15 @@ function decoderLayers({ channels, resnetsPerBlock }: ImageConfig, latentHeight:
   let [height, width, current] = [latentHeight, latentWidth, channels[0]!];
   for (const j of [0, 1]) {
     const prefix = `decoder.mid_block.resnets.${j}`;
-    layers.push({ kind: "resnet", prefix, inChannels: current, channels: current, height, width, ...(j === 1 && { stage: "mid block" }) });
+    layers.push({
+      kind: "resnet",
+      prefix,
+      inChannels: current,
+      channels: current,
+      height,
+      width,
+      ...(j === 1 && { stage: "mid block" }),
+    });
   }
   channels.forEach((out, i) => {
     const isLast = i === channels.length - 1;

@@ -11,7 +11,8 @@ export class Weights {
   /** TensorError when it is missing or has another shape than `shape`. */
   get(name: string, shape?: readonly number[]): Tensor {
     const tensor = this.tensors.get(name);
-    if (!tensor) throw new ScanvasError("TensorError", `${this.component}: tensor ${name} is missing; convert the model again`);
+    if (!tensor)
+      throw new ScanvasError("TensorError", `${this.component}: tensor ${name} is missing; convert the model again`);
     if (shape && (shape.length !== tensor.shape.length || shape.some((d, i) => d !== tensor.shape[i]))) {
       throw new ScanvasError(
         "TensorError",

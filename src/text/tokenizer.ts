@@ -88,7 +88,8 @@ function prepare(prompt: string): string {
   const wellFormed = prompt.slice(0, MAX_CHARACTERS).replace(/\p{Surrogate}/gu, "\ufffd");
   const characters = [...wellFormed.toLowerCase()];
   // str.isspace: White_Space and the four separators U+001C..1F. A loop, since /\s+$/ takes quadratic time on bad input.
-  const isSpace = (character: string) => /[\p{White_Space}\x1c-\x1f]/u.test(character);
+  const isSpace = (character: string) =>
+    /\p{White_Space}/u.test(character) || (character >= "\u001c" && character <= "\u001f");
   let [start, end] = [0, characters.length];
   while (start < end && isSpace(characters[start])) start++;
   while (start < end && isSpace(characters[end - 1])) end--;

@@ -1,6 +1,15 @@
 import * as comlink from "comlink";
 import { ScanvasError, throwIfAborted, type ErrorName } from "../errors.ts";
-import type { GenerateRequest, LoadRequest, ModelInfo, Progress, RawImage, Timings, TraceRequest, TraceResult } from "./api.ts";
+import type {
+  GenerateRequest,
+  LoadRequest,
+  ModelInfo,
+  Progress,
+  RawImage,
+  Timings,
+  TraceRequest,
+  TraceResult,
+} from "./api.ts";
 import type { NamedTensor } from "./api.ts";
 import type { WorkerApi } from "./worker.ts";
 
@@ -73,7 +82,8 @@ export class Pipeline {
     this.#fail = new Promise((_, reject) => (this.#reject = reject));
     this.#fail.catch(() => undefined);
     const crashed = (event: Event): void => {
-      const detail = event instanceof ErrorEvent && event.message ? `: ${event.message}` : "; check that its script can be fetched";
+      const detail =
+        event instanceof ErrorEvent && event.message ? `: ${event.message}` : "; check that its script can be fetched";
       this.#kill(new ScanvasError("WorkerCrashedError", `scanvas: the worker failed${detail}. Load the model again`));
     };
     worker.addEventListener("error", crashed);
@@ -84,15 +94,22 @@ export class Pipeline {
     const { signal, onProgress, createWorker, ...request } = options;
     throwIfAborted(signal);
     if (typeof url !== "string" || url === "") {
-      throw new ScanvasError("InvalidArgumentError", `load: url is ${JSON.stringify(url)}, expected the folder of a converted model`);
+      throw new ScanvasError(
+        "InvalidArgumentError",
+        `load: url is ${JSON.stringify(url)}, expected the folder of a converted model`,
+      );
     }
     const absolute = new URL(url, globalThis.location?.href).href;
-    const worker = createWorker?.() ?? new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name: "scanvas" });
+    const worker =
+      createWorker?.() ?? new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name: "scanvas" });
     const pipeline = new Pipeline(worker, comlink.wrap<WorkerApi>(worker));
     const timer = setTimeout(
       () =>
         pipeline.#kill(
-          new ScanvasError("WorkerCrashedError", `scanvas: the worker did not start within ${START_TIMEOUT / 1000} s; load again`),
+          new ScanvasError(
+            "WorkerCrashedError",
+            `scanvas: the worker did not start within ${START_TIMEOUT / 1000} s; load again`,
+          ),
         ),
       START_TIMEOUT,
     );

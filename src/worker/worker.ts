@@ -3,14 +3,23 @@ import * as comlink from "comlink";
 import { ScanvasError } from "../errors.ts";
 import { LocalPipeline } from "../pipeline.ts";
 import { traceDenoiser } from "../trace.ts";
-import type { GenerateRequest, GenerateResult, LoadRequest, ModelInfo, Progress, TraceRequest, TraceResult } from "./api.ts";
+import type {
+  GenerateRequest,
+  GenerateResult,
+  LoadRequest,
+  ModelInfo,
+  Progress,
+  TraceRequest,
+  TraceResult,
+} from "./api.ts";
 import { Scheduler } from "./scheduler.ts";
 
 const scheduler = new Scheduler();
 let pipeline: LocalPipeline | undefined;
 
 const loaded = (): LocalPipeline => {
-  if (!pipeline) throw new ScanvasError("DisposedError", "scanvas: no model is loaded in this worker; call load() again");
+  if (!pipeline)
+    throw new ScanvasError("DisposedError", "scanvas: no model is loaded in this worker; call load() again");
   return pipeline;
 };
 
@@ -23,7 +32,12 @@ const api = {
     scheduler.enqueue(id, async (signal) => {
       pipeline?.dispose();
       pipeline = undefined;
-      pipeline = await LocalPipeline.load(url, { f16: arithmetic === "f16", limits: limits ?? "adapter", signal, onProgress });
+      pipeline = await LocalPipeline.load(url, {
+        f16: arithmetic === "f16",
+        limits: limits ?? "adapter",
+        signal,
+        onProgress,
+      });
       const { gpu, manifest } = pipeline.model;
       const { vendor, architecture, description } = gpu.info;
       return {

@@ -34,7 +34,9 @@ describe.each([
     const size = expected.data.length / blocks;
     for (let i = 0; i < blocks; i++) {
       const part = (data: Float32Array) => data.subarray(i * size, (i + 1) * size);
-      expect(relativeError(part(hidden.data as Float32Array), part(expected.data)), `block ${i}`).toBeLessThan(tolerance);
+      expect(relativeError(part(hidden.data as Float32Array), part(expected.data)), `block ${i}`).toBeLessThan(
+        tolerance,
+      );
     }
     expect(relativeError(eps.data as Float32Array, golden(`${n}.eps`).data), "eps").toBeLessThan(tolerance);
     expect(model.gpu.arena.bytes, "bytes left behind").toBe(before);

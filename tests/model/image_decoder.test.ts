@@ -9,11 +9,21 @@ import { loadGolden, readGolden, relativeError } from "./weights.ts";
 
 const ROOT = "tests/golden/pixart";
 
-async function decode({ gpu, image: part }: Model, latents: Float32Array<ArrayBuffer>, height: number, width: number, bandBytes?: number) {
+async function decode(
+  { gpu, image: part }: Model,
+  latents: Float32Array<ArrayBuffer>,
+  height: number,
+  width: number,
+  bandBytes?: number,
+) {
   const z = makeTensor("latents", [1, 4, height / 8, width / 8]);
   const image = makeTensor("image", [3, height, width]);
   const rec = new Recording("decode", gpu.profile);
-  recordImageDecoder(rec, part!.config, part!.weights, z, image, { height, width, ...(bandBytes ? { bandBytes } : {}) });
+  recordImageDecoder(rec, part!.config, part!.weights, z, image, {
+    height,
+    width,
+    ...(bandBytes ? { bandBytes } : {}),
+  });
   await gpu.arena.allocate([z, image]);
   const plan = planMemory([rec]);
   const free = await gpu.arena.workspace(plan);

@@ -50,4 +50,3 @@ export function relativeError(y: ArrayLike<number>, ref: ArrayLike<number>): num
   }
   return Math.sqrt(difference / norm);
 }
-

@@ -1,6 +1,7 @@
 /** `npm run bench:kernels`: every kernel's bench cases, as shares of what this device reaches at best, beside onnxruntime-web's MatMul. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { openPage } from "../headless/session.ts";
+import type { Row } from "./page.ts";
 
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
 const only = process.argv[2];
@@ -10,10 +11,16 @@ try {
   const adapter = await page.evaluate(() => window.bench.start());
   const ceilings = await page.evaluate(() => window.bench.ceilings());
   const giga = (value: number): string => (value / 1e9).toFixed(2);
-  say(`${adapter.vendor} ${adapter.architecture} ${adapter.description}${adapter.software ? " (SOFTWARE: not GPU speed)" : ""}`);
-  say(`ceilings: ${giga(ceilings.flopsPerSecond)} GFLOP/s, ${giga(ceilings.bytesPerSecond)} GB/s; matrix kernel: ${adapter.gemm}`);
-  say(`${"kernel".padEnd(14)} ${"case".padEnd(62)} ${"ms".padStart(10)} ${"GFLOP/s".padStart(9)} ${"GB/s".padStart(8)}  of ceiling`);
-  const rows = [];
+  say(
+    `${adapter.vendor} ${adapter.architecture} ${adapter.description}${adapter.software ? " (SOFTWARE: not GPU speed)" : ""}`,
+  );
+  say(
+    `ceilings: ${giga(ceilings.flopsPerSecond)} GFLOP/s, ${giga(ceilings.bytesPerSecond)} GB/s; matrix kernel: ${adapter.gemm}`,
+  );
+  say(
+    `${"kernel".padEnd(14)} ${"case".padEnd(62)} ${"ms".padStart(10)} ${"GFLOP/s".padStart(9)} ${"GB/s".padStart(8)}  of ceiling`,
+  );
+  const rows: (Row & { share: number })[] = [];
   for (const id of await page.evaluate(() => window.bench.cases())) {
     if (only && !id.includes(only)) continue;
     const row = await page.evaluate((one) => window.bench.run(one), id);
@@ -32,9 +39,17 @@ try {
   const n = 1024;
   const ours = await page.evaluate((id) => window.bench.ourMatmul(id), `gemm | ${adapter.gemm} 1024x1024x1024 f32`);
   const peer = await page.evaluate((size) => window.bench.peerMatmul(size), n);
-  say(`MatMul ${n}^3 f32, wall clock: scanvas ${ours.toFixed(1)} ms, onnxruntime-web ${peer.milliseconds.toFixed(1)} ms: ${(peer.milliseconds / ours).toFixed(2)} times as fast`);
+  say(
+    `MatMul ${n}^3 f32, wall clock: scanvas ${ours.toFixed(1)} ms, onnxruntime-web ${peer.milliseconds.toFixed(1)} ms: ${(peer.milliseconds / ours).toFixed(2)} times as fast`,
+  );
   await mkdir("docs/benchmarks", { recursive: true });
-  const report = { date: new Date().toISOString(), adapter, ceilings, rows, matmul1024: { scanvas: ours, onnxruntimeWeb: peer } };
+  const report = {
+    date: new Date().toISOString(),
+    adapter,
+    ceilings,
+    rows,
+    matmul1024: { scanvas: ours, onnxruntimeWeb: peer },
+  };
   await writeFile("docs/benchmarks/kernels.json", `${JSON.stringify(report, undefined, 1)}\n`);
 } finally {
   await close();

@@ -1,8 +1,13 @@
 /** The smallest ONNX file with one MatMul, y = a b on [n, n] f32: protobuf by hand, field numbers from onnx.proto3. */
 export function matmulModel(n: number): Uint8Array {
-  const varint = (value: number): number[] => (value < 128 ? [value] : [(value & 127) | 128, ...varint(Math.floor(value / 128))]);
+  const varint = (value: number): number[] =>
+    value < 128 ? [value] : [(value & 127) | 128, ...varint(Math.floor(value / 128))];
   const number = (field: number, value: number): number[] => [...varint(field * 8), ...varint(value)];
-  const bytes = (field: number, content: readonly number[]): number[] => [...varint(field * 8 + 2), ...varint(content.length), ...content];
+  const bytes = (field: number, content: readonly number[]): number[] => [
+    ...varint(field * 8 + 2),
+    ...varint(content.length),
+    ...content,
+  ];
   const text = (field: number, value: string): number[] => bytes(field, [...new TextEncoder().encode(value)]);
   const FLOAT = 1;
   const matrix = (name: string): number[] => {

@@ -28,15 +28,20 @@ const median = (values: number[]): number => [...values].sort((a, b) => a - b)[v
 
 /** Median GPU milliseconds of all dispatches of a program together, after one run that warms up. */
 async function timeProgram(program: Program, atLeast = 3): Promise<number> {
-  const sum = async (): Promise<number> => (await program.time()).reduce((total, { milliseconds }) => total + milliseconds, 0);
+  const sum = async (): Promise<number> =>
+    (await program.time()).reduce((total, { milliseconds }) => total + milliseconds, 0);
   await sum();
   const samples: number[] = [];
   const began = performance.now();
-  while (samples.length < atLeast || (performance.now() - began < 300 && samples.length < 30)) samples.push(await sum());
+  while (samples.length < atLeast || (performance.now() - began < 300 && samples.length < 30))
+    samples.push(await sum());
   return median(samples);
 }
 
-async function timeRecording(tensors: Tensor[], record: (rec: Recording) => void): Promise<{ milliseconds: number; flops: number }> {
+async function timeRecording(
+  tensors: Tensor[],
+  record: (rec: Recording) => void,
+): Promise<{ milliseconds: number; flops: number }> {
   await gpu.arena.allocate(tensors);
   const recording = new Recording("bench", gpu.profile);
   record(recording);
@@ -68,17 +73,24 @@ const bench = {
     const x = makeTensor("x", [1 << 24]);
     const y = makeTensor("y", [1 << 24]);
     const copy = await timeRecording([x, y], (rec) => ceilingCopy(rec, x, y));
-    return { flopsPerSecond: (fma.flops / fma.milliseconds) * 1000, bytesPerSecond: ((2 * 4 * 2 ** 24) / copy.milliseconds) * 1000 };
+    return {
+      flopsPerSecond: (fma.flops / fma.milliseconds) * 1000,
+      bytesPerSecond: ((2 * 4 * 2 ** 24) / copy.milliseconds) * 1000,
+    };
   },
 
-  cases: (): string[] => suites.flatMap(({ kernel, cases }) => cases.filter((c) => c.bench).map((c) => `${kernel} | ${c.name}`)),
+  cases: (): string[] =>
+    suites.flatMap(({ kernel, cases }) => cases.filter((c) => c.bench).map((c) => `${kernel} | ${c.name}`)),
 
   async run(id: string): Promise<Row> {
     const [kernel, name] = id.split(" | ") as [string, string];
     const kernelCase = suites.find((suite) => suite.kernel === kernel)!.cases.find((c) => c.name === name)!;
     const prepared = await prepareCase(gpu, kernelCase);
     try {
-      const flops = prepared.recording.commands.reduce((n, command) => n + (command.kind === "dispatch" ? command.flops : 0), 0);
+      const flops = prepared.recording.commands.reduce(
+        (n, command) => n + (command.kind === "dispatch" ? command.flops : 0),
+        0,
+      );
       return { kernel, name, milliseconds: await timeProgram(prepared.program), flops, bytes: kernelCase.bench!.bytes };
     } finally {
       prepared.release();

@@ -70,7 +70,10 @@ export function denoiserConfig(config: JsonObject): DenoiserConfig {
     patch: size(name, config, "patch_size", 2),
     inChannels,
     outChannels: config.out_channels === null ? inChannels : size(name, config, "out_channels", 8),
-    caption: config.caption_channels == null ? null : size(name, config, "caption_channels", 4096),
+    caption:
+      config.caption_channels === null || config.caption_channels === undefined
+        ? null
+        : size(name, config, "caption_channels", 4096),
     cross: size(name, config, "cross_attention_dim", 1152),
     bias: config.attention_bias !== false,
     additional: (config.use_additional_conditions ?? size(name, config, "sample_size", 128) === 128) === true,

@@ -41,9 +41,15 @@ export function command(): Command {
     .option("--steps <n>", "sampler steps (default: 20)", number)
     .option("--guidance-scale <s>", "how closely to follow the prompt; 1 is off (default: 4.5)", number)
     .option("--seed <n>", "same seed, same picture (default: random)", number)
-    .addOption(new Option("--sampler <name>", "update rule (default: the model's own)").choices(["dpm_solver", "ddim", "euler"]))
+    .addOption(
+      new Option("--sampler <name>", "update rule (default: the model's own)").choices(["dpm_solver", "ddim", "euler"]),
+    )
     .option("--num-images <n>", "pictures, with seeds counting up (default: 1)", number)
-    .addOption(new Option("--dtype <type>", "weights, when a pipeline directory is converted").choices(["f32", "f16"]).default("f16"))
+    .addOption(
+      new Option("--dtype <type>", "weights, when a pipeline directory is converted")
+        .choices(["f32", "f16"])
+        .default("f16"),
+    )
     .requiredOption("--output <file>", "PNG to write; picture i of several gets -i before the ending")
     .option("--save-trace <file>", "also write every intermediate tensor as safetensors")
     .option("--json", "print the result as JSON and nothing else")
@@ -74,12 +80,16 @@ async function generate(options: Options): Promise<void> {
       numImages: options.numImages,
       trace: options.saveTrace !== undefined,
     };
-    const { pngs, trace, ...result } = await inPage(() => session.page.evaluate((r) => window.headless.generate(r), request));
+    const { pngs, trace, ...result } = await inPage(() =>
+      session.page.evaluate((r) => window.headless.generate(r), request),
+    );
     bar?.end();
     const files: string[] = [];
     for (const [i, png] of pngs.entries()) {
       const end = extname(options.output);
-      const file = resolve(pngs.length === 1 ? options.output : `${options.output.slice(0, -end.length || undefined)}-${i}${end}`);
+      const file = resolve(
+        pngs.length === 1 ? options.output : `${options.output.slice(0, -end.length || undefined)}-${i}${end}`,
+      );
       await mkdir(dirname(file), { recursive: true });
       await writeFile(file, Buffer.from(png, "base64"));
       files.push(file);
@@ -108,7 +118,10 @@ function progressBar(): { show(progress: Progress): void; say(line: string): voi
     show(progress) {
       const { step, total } = progress;
       const done = total > 0 ? step / total : 0;
-      const amount = progress.stage === "download" ? `${(step / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB` : `${step} of ${total}`;
+      const amount =
+        progress.stage === "download"
+          ? `${(step / 1e6).toFixed(1)} of ${(total / 1e6).toFixed(1)} MB`
+          : `${step} of ${total}`;
       if (terminal) {
         clear();
         const filled = Math.round(done * 30);

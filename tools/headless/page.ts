@@ -1,5 +1,12 @@
 /** The page behind `scanvas generate` and `scanvas trace`: the public API, as any site would use it, with tensors as base64 to cross to Node. */
-import { load, type GenerateRequest, type LoadOptions, type NamedTensor, type Pipeline, type Progress } from "../../src/index.ts";
+import {
+  load,
+  type GenerateRequest,
+  type LoadOptions,
+  type NamedTensor,
+  type Pipeline,
+  type Progress,
+} from "../../src/index.ts";
 
 export interface WireTensor {
   dtype: "F32" | "I64";
@@ -32,7 +39,12 @@ const headless = {
 
   async trace(inputs: { latent: WireTensor; embeds: WireTensor; mask: WireTensor; t: number[] }) {
     const { latent, embeds, mask, t } = inputs;
-    const result = await pipeline!.trace({ latent: fromWire(latent), embeds: fromWire(embeds), mask: fromWire(mask), t });
+    const result = await pipeline!.trace({
+      latent: fromWire(latent),
+      embeds: fromWire(embeds),
+      mask: fromWire(mask),
+      t,
+    });
     return { eps: toWire(result.eps), hidden: toWire(result.hidden) };
   },
 };

@@ -42,7 +42,10 @@ export const CHROMIUM_FLAGS = [
 ];
 
 /** A page of this repository in headless Chromium, served by Vite. Everything that was started is stopped again, also on failure. */
-export async function openPage(path: string, say: (line: string) => void): Promise<{ page: Page; close: () => Promise<void> }> {
+export async function openPage(
+  path: string,
+  say: (line: string) => void,
+): Promise<{ page: Page; close: () => Promise<void> }> {
   const closers: (() => Promise<unknown>)[] = [];
   const close = async (): Promise<void> => {
     for (const closer of closers.splice(0).reverse()) await closer().catch(() => undefined);
@@ -99,7 +102,9 @@ export async function openSession({ model, dtype, say, onProgress }: HeadlessOpt
     await page.waitForFunction(() => "headless" in window);
     const info = await inPage(() => page.evaluate((url) => window.headless.load(url, {}), served?.url ?? model));
     if (info.adapter.isSoftware) {
-      say(`no GPU found: running on a software adapter (${info.adapter.architecture}); this is slow, a GPU takes seconds or less`);
+      say(
+        `no GPU found: running on a software adapter (${info.adapter.architecture}); this is slow, a GPU takes seconds or less`,
+      );
     }
     return { page, info, close };
   } catch (error) {

@@ -21,7 +21,9 @@ export function command(): Command {
     .requiredOption("--inputs <file>", "safetensors with latent [B,C,h,w], embeds [B,L,C], mask [B,L], t [B]")
     .option("--prefix <text>", 'put before those names, as in "0."', "")
     .requiredOption("--output <file>", "safetensors to write: eps [B,C,h,w], hidden [blocks,B,T,D]")
-    .addOption(new Option("--dtype <type>", "weights, when a directory is converted").choices(["f32", "f16"]).default("f32"))
+    .addOption(
+      new Option("--dtype <type>", "weights, when a directory is converted").choices(["f32", "f16"]).default("f32"),
+    )
     .action(trace);
 }
 

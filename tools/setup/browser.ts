@@ -41,8 +41,16 @@ export function ensureBrowser(say: (line: string) => void): Browser {
   const present = findBrowser();
   if (present) return present;
   const attempts: readonly (readonly [string, string, string[]])[] = [
-    ["Playwright's Chromium", process.execPath, [join("node_modules", "playwright", "cli.js"), "install", "--with-deps", "chromium"]],
-    ["Debian's chromium", "sh", ["-c", "apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium"]],
+    [
+      "Playwright's Chromium",
+      process.execPath,
+      [join("node_modules", "playwright", "cli.js"), "install", "--with-deps", "chromium"],
+    ],
+    [
+      "Debian's chromium",
+      "sh",
+      ["-c", "apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium"],
+    ],
   ];
   const failures: string[] = [];
   for (const [what, program, args] of attempts) {
@@ -54,10 +62,17 @@ export function ensureBrowser(say: (line: string) => void): Browser {
         env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" },
       });
     } catch (error) {
-      failures.push(`${what}: ${String((error as { stderr?: Buffer }).stderr ?? error).trim().split("\n").at(-1)}`);
+      failures.push(
+        `${what}: ${String((error as { stderr?: Buffer }).stderr ?? error)
+          .trim()
+          .split("\n")
+          .at(-1)}`,
+      );
     }
     const brought = findBrowser();
     if (brought) return brought;
   }
-  throw new Error(`no browser with WebGPU could be installed (${failures.join("; ")}); install Chrome, or set SCANVAS_BROWSER to one`);
+  throw new Error(
+    `no browser with WebGPU could be installed (${failures.join("; ")}); install Chrome, or set SCANVAS_BROWSER to one`,
+  );
 }
