@@ -5,17 +5,12 @@
 // adds up 4 queries x COLUMNS vec4 columns of V, read straight from memory since 4 TY queries share every value.
 // Thread number = ty + TY tx: neighbours read neighbouring vec4s of `stage` and `prob`, and the same vec4 of V.
 // The file that uses this declares `params`, mask, bias and load_q, load_k, load_v, store_y for its memory layout.
-override HEAD_DIM: u32;
 override TX: u32;                     // 8, or 32 for wide heads
 override TY: u32;                     // 16, or 8: TX and TY are powers of two
-override HAS_MASK: bool = false;      // mask[batch, key] is 0 for keys that take no part
-override HAS_BIAS: bool = false;      // bias[head, 2 keys - 1], at key - query + keys - 1
-override D4: u32 = (HEAD_DIM + 3u) / 4u;
 override KEYS: u32 = 512u / TY;
 
 const SLICE = 5u;                     // vec4s of depth staged at once
 const ROWS = 96u;                     // 4 TY queries + 512 / TY keys: 64 + 32 or 32 + 64
-const LOW = -1e30;                    // score of a key that takes no part; infinities are not reliable in WGSL
 
 var<workgroup> stage: array<vec4<f32>, 480>;  // [SLICE, ROWS], then row maxima [TX, TY]      7.7 KB
 var<workgroup> prob: array<vec4<f32>, 512>;   // [KEYS, TY], the 4 queries of a thread as one vec4   8 KB
@@ -34,24 +29,6 @@ fn stage_slice(thread: u32, query0: u32, key0: u32, c0: u32) {
     }
     stage[c * ROWS + row] = value;
   }
-}
-
-// Dot products with one key as scores in base 2.
-fn score(dots: vec4<f32>, key: u32, query: vec4<u32>, head: u32, batch: u32) -> vec4<f32> {
-  if (key >= params.keys) { return vec4<f32>(LOW); }
-  if (HAS_MASK) {
-    if (mask[batch * params.mask_stride + key] == 0.0) { return vec4<f32>(LOW); }
-  }
-  var value = dots * params.scale_log2e;
-  if (HAS_BIAS) {
-    let at = vec4<u32>(head * (2u * params.keys - 1u) + key + params.keys - 1u) - query;
-    value += 1.4426950408889634 * vec4<f32>(bias[at.x], bias[at.y], bias[at.z], bias[at.w]);
-  }
-  return value;
-}
-
-fn probability(scores: vec4<f32>, top: vec4<f32>) -> vec4<f32> {
-  return select(exp2(max(scores - top, vec4<f32>(-126.0))), vec4<f32>(0.0), scores < vec4<f32>(0.5 * LOW));
 }
 
 // Columns of the result are the thread's queries.

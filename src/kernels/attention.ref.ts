@@ -88,28 +88,35 @@ function maskOf(kept: number[], keys: number): Float32Array {
   return Float32Array.from({ length: kept.length * keys }, (_, i) => (i % keys < kept[Math.floor(i / keys)]! ? 1 : 0));
 }
 
+const real = { heads: 16, headDim: 72 };
+const variants: AttentionVariant[] = ["tile", "register"];
+
 export default {
   kernel: "attention",
   cases: [
-    attentionCase({ heads: 16, headDim: 72, queries: 67, keys: 67 }), // the real head, more than one block of queries and keys
-    attentionCase({ heads: 16, headDim: 72, queries: 20, keys: 120, batch: 2, kept: [33, 5] }), // cross-attention
-    attentionCase({ heads: 64, headDim: 64, queries: 21, keys: 21, bias: true, scale: 1 }), // T5-XXL
-    attentionCase({ heads: 2, headDim: 128, queries: 5, keys: 40, batch: 3, shared: true, kept: [37] }),
+    ...variants.flatMap((variant) => [
+      attentionCase({ variant, ...real, queries: 67, keys: 67 }), // more than one block of queries and keys
+      attentionCase({ variant, ...real, queries: 20, keys: 120, batch: 2, kept: [33, 5] }), // cross-attention
+      attentionCase({ variant, heads: 64, headDim: 64, queries: 21, keys: 21, bias: true, scale: 1 }), // T5-XXL
+      attentionCase({ variant, heads: 2, headDim: 128, queries: 5, keys: 40, batch: 3, shared: true, kept: [37] }),
+      attentionCase({ variant, heads: 4, headDim: 12, queries: 33, keys: 33, bias: true, scale: 1 }),
+      attentionCase({ variant, heads: 2, headDim: 72, queries: 1, keys: 1 }),
+      attentionCase({ variant, heads: 2, headDim: 20, queries: 3, keys: 9, batch: 2, kept: [0, 4] }), // a row of masked keys only
+      attentionCase({ variant, heads: 1, headDim: 72, queries: 3, keys: 2051 }),
+      attentionCase({ variant, heads: 2, headDim: 72, queries: 150, keys: 50, batch: 2, queriesPerDispatch: 128 }),
+      attentionCase({ variant, heads: 2, headDim: 64, queries: 9, keys: 300, spread: 30 }), // scores of +-2000, rescaled on the way
+      attentionCase({ variant, heads: 1, headDim: 512, queries: 40, keys: 130 }), // the image decoder's head
+      attentionCase({ variant, heads: 1, headDim: 192, queries: 33, keys: 65 }),
+      attentionCase({ variant, heads: 1, headDim: 512, queries: 1, keys: 1 }),
+    ]),
     attentionCase({ heads: 3, headDim: 18, queries: 70, keys: 35 }),
-    attentionCase({ heads: 4, headDim: 12, queries: 33, keys: 33, bias: true, scale: 1 }),
     attentionCase({ heads: 1, headDim: 1, queries: 2, keys: 3, kept: [2] }),
-    attentionCase({ heads: 2, headDim: 72, queries: 1, keys: 1 }),
-    attentionCase({ heads: 2, headDim: 20, queries: 3, keys: 9, batch: 2, kept: [0, 4] }), // a row of masked keys only
-    attentionCase({ heads: 1, headDim: 72, queries: 3, keys: 2051 }),
-    attentionCase({ heads: 2, headDim: 72, queries: 150, keys: 50, batch: 2, queriesPerDispatch: 64 }),
-    attentionCase({ heads: 2, headDim: 64, queries: 9, keys: 300, spread: 30 }), // scores of +-2000 and rescaling in the middle
-    attentionCase({ heads: 1, headDim: 512, queries: 40, keys: 130 }), // the image decoder's head
-    attentionCase({ heads: 1, headDim: 192, queries: 33, keys: 65 }),
     attentionCase({ heads: 2, headDim: 130, queries: 34, keys: 7 }),
-    attentionCase({ heads: 1, headDim: 512, queries: 1, keys: 1 }),
-    attentionCase({ heads: 16, headDim: 72, queries: 1024, keys: 1024, bench: true }),
-    attentionCase({ heads: 16, headDim: 72, queries: 4096, keys: 4096, bench: true }),
-    attentionCase({ heads: 16, headDim: 72, queries: 4096, keys: 120, kept: [100], bench: true }),
-    attentionCase({ heads: 1, headDim: 512, queries: 1024, keys: 1024, bench: true }),
+    ...variants.flatMap((variant) => [
+      attentionCase({ variant, ...real, queries: 1024, keys: 1024, bench: true }),
+      attentionCase({ variant, ...real, queries: 4096, keys: 4096, bench: true }),
+      attentionCase({ variant, ...real, queries: 4096, keys: 120, kept: [100], bench: true }),
+      attentionCase({ variant, heads: 1, headDim: 512, queries: 1024, keys: 1024, bench: true }),
+    ]),
   ],
 } satisfies KernelCases;
