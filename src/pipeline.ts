@@ -23,7 +23,12 @@ export class LocalPipeline {
   private constructor(readonly model: Model) {}
 
   static async load(url: string, options: LoadOptions = {}): Promise<LocalPipeline> {
-    return new LocalPipeline(await loadModel(url, options));
+    return LocalPipeline.of(await loadModel(url, options));
+  }
+
+  /** Around a model that is loaded already; `dispose` frees it too. */
+  static of(model: Model): LocalPipeline {
+    return new LocalPipeline(model);
   }
 
   /** One call, one seed, one or more pictures. Errors are ScanvasErrors and leave the pipeline usable. */
@@ -49,7 +54,7 @@ export class LocalPipeline {
     const sampler = planSampler(
       request.sampler,
       readSchedulerConfig(manifest.scheduler ?? {}),
-      request.numInferenceSteps ?? 20,
+      request.numInferenceSteps ?? manifest.defaults?.numInferenceSteps ?? 20,
     );
     const guided = guidanceScale > 1;
 
@@ -166,7 +171,7 @@ export class LocalPipeline {
       negativePrompt: request.negativePrompt ?? "",
       height: request.height ?? this.nativeSize,
       width: request.width ?? this.nativeSize,
-      guidanceScale: request.guidanceScale ?? 4.5,
+      guidanceScale: request.guidanceScale ?? this.model.manifest.defaults?.guidanceScale ?? 4.5,
       numImages: request.numImages ?? 1,
       seed: request.seed ?? randomSeed(),
     };

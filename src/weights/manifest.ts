@@ -54,6 +54,8 @@ export interface Manifest {
   licence: string;
   components: { transformer: ComponentManifest } & Partial<Record<ComponentName, ComponentManifest>>;
   scheduler?: JsonObject;
+  /** What `generate` uses when the caller does not say: `_defaults` of model_index.json. */
+  defaults?: { guidanceScale?: number; numInferenceSteps?: number };
   tokenizer?: FileEntry;
   tokenizerConfig?: FileEntry;
 }
@@ -103,7 +105,7 @@ export function checkManifest(json: unknown): Manifest {
     throw new ScanvasError("ModelConfigError", `manifest: className ${show(manifest.className)}, expected ${expected}`);
   }
   const known = ["format", "version", "className", "source", "licence", "components"];
-  only(manifest, [...known, "scheduler", "tokenizer", "tokenizerConfig"], "manifest");
+  only(manifest, [...known, "scheduler", "defaults", "tokenizer", "tokenizerConfig"], "manifest");
   text(manifest.source, "source");
   text(manifest.licence, "licence");
   const components = object(manifest.components, "components");
@@ -112,6 +114,14 @@ export function checkManifest(json: unknown): Manifest {
   const files = new Set<string>();
   for (const [name, component] of Object.entries(components)) checkComponent(component, `components.${name}`, files);
   if (manifest.scheduler !== undefined) checkConfig(object(manifest.scheduler, "scheduler"), "scheduler");
+  if (manifest.defaults !== undefined) {
+    const defaults = object(manifest.defaults, "defaults");
+    only(defaults, ["guidanceScale", "numInferenceSteps"], "defaults");
+    for (const [key, value] of Object.entries(defaults)) {
+      if (typeof value !== "number" || !(value >= 0 && value <= 1000))
+        refuse(`defaults.${key} is not a number up to 1000`);
+    }
+  }
   for (const key of ["tokenizer", "tokenizerConfig"] as const) {
     if (manifest[key] === undefined) continue;
     const entry = object(manifest[key], key);

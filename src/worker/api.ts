@@ -11,7 +11,7 @@ export interface GenerateRequest {
   /** Pixels, a multiple of 16. Default: the size the model was trained at. */
   height?: number;
   width?: number;
-  /** Default 20. */
+  /** Default: the model's own, else 20. */
   numInferenceSteps?: number;
   /** Guidance is used above 1. Default: the model's own, else 4.5. */
   guidanceScale?: number;

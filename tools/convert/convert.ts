@@ -64,6 +64,7 @@ export async function convert(input: string, out: string, options: ConvertOption
     licence: options.licence ?? pipeline.licence,
     components,
     ...(pipeline.scheduler && { scheduler: pipeline.scheduler }),
+    ...(pipeline.defaults && { defaults: pipeline.defaults }),
     ...(await job.tokenizerFiles(pipeline)),
   });
   await job.finish(manifest);

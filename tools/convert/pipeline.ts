@@ -2,7 +2,7 @@
 import { readFile } from "node:fs/promises";
 import { basename, join, resolve } from "node:path";
 import { ScanvasError } from "../../src/errors.ts";
-import type { ComponentName, JsonObject } from "../../src/weights/manifest.ts";
+import type { ComponentName, JsonObject, Manifest } from "../../src/weights/manifest.ts";
 import { COMPONENTS } from "../../src/weights/manifest.ts";
 import { parsePythonJson } from "./json.ts";
 import { exists } from "./source.ts";
@@ -20,6 +20,7 @@ export interface Pipeline {
   licence: string;
   components: PipelineComponent[];
   scheduler?: JsonObject;
+  defaults?: Manifest["defaults"];
   tokenizer?: { json?: string; config?: string };
 }
 
@@ -52,12 +53,14 @@ export async function readPipeline(directory: string): Promise<Pipeline> {
     const fix = "save it once with transformers: T5TokenizerFast.from_pretrained(dir).save_pretrained(dir)";
     throw new ScanvasError("FormatError", `${directory} has a text encoder but no tokenizer/tokenizer.json; ${fix}`);
   }
+  const facts = index ? await readConfig(index) : undefined;
   return {
-    className: index ? String((await readConfig(index))._class_name) : classOf(transformer.config),
+    className: facts ? String(facts._class_name) : classOf(transformer.config),
     source: basename(resolve(directory)),
     licence: await licence(directory),
     components,
     ...(scheduler && { scheduler: await readConfig(scheduler) }),
+    ...(facts?._defaults && { defaults: facts._defaults as Manifest["defaults"] }), // checked with the manifest
     tokenizer: { ...(json && { json }), ...(config && { config }) },
   };
 }

@@ -38,8 +38,8 @@ export function command(): Command {
     .option("--negative-prompt <text>", "what not to draw", "")
     .option("--height <pixels>", "a multiple of 16 (default: the model's own)", number)
     .option("--width <pixels>", "a multiple of 16 (default: the model's own)", number)
-    .option("--steps <n>", "sampler steps (default: 20)", number)
-    .option("--guidance-scale <s>", "how closely to follow the prompt; 1 is off (default: 4.5)", number)
+    .option("--steps <n>", "sampler steps (default: the model's own)", number)
+    .option("--guidance-scale <s>", "how closely to follow the prompt; 1 is off (default: the model's own)", number)
     .option("--seed <n>", "same seed, same picture (default: random)", number)
     .addOption(
       new Option("--sampler <name>", "update rule (default: the model's own)").choices(["dpm_solver", "ddim", "euler"]),

@@ -29,6 +29,7 @@ def save(directory: Path, model: Denoiser, autoencoder: AutoencoderKL, dtype: to
     sample.scheduler().save_pretrained(directory / "scheduler")
     index = {
         "_class_name": "T2MDPipeline",
+        "_defaults": {"guidanceScale": 3, "numInferenceSteps": 16},  # what the engine uses unless told otherwise
         "_diffusers_version": diffusers.__version__,
         "scheduler": ["diffusers", "DPMSolverMultistepScheduler"],
         "text_encoder": ["transformers", "T5EncoderModel"],
