@@ -1,6 +1,6 @@
 import { ScanvasError, throwIfAborted } from "./errors.ts";
 import { planMemory, type MemoryPlan } from "./gpu/plan.ts";
-import { Program } from "./gpu/program.ts";
+import { Program, type Timing } from "./gpu/program.ts";
 import { Recording } from "./gpu/recording.ts";
 import { makeTensor, type Tensor } from "./gpu/tensor.ts";
 import { checkFinite, guideAndStep } from "./kernels/elementwise.ts";
@@ -224,6 +224,11 @@ export class Session {
     await this.#programs!.decode.run(signal);
     await this.#readFlag();
     return gpu.readF32(this.#image);
+  }
+
+  /** GPU time of every dispatch of one step (needs `timestamp-query`). */
+  timeStep(): Promise<Timing[]> {
+    return this.#programs!.step.time();
   }
 
   readLatents(): Promise<Float32Array<ArrayBuffer>> {
