@@ -1,3 +1,4 @@
+import { ScanvasError } from "./errors.ts";
 import { Program } from "./gpu/program.ts";
 import { planMemory } from "./gpu/plan.ts";
 import { Recording } from "./gpu/recording.ts";
@@ -38,7 +39,14 @@ export async function encodePrompt(
     gpu.write(idTensor, Uint32Array.from(ids));
     gpu.write(buckets, relativeBuckets(ids.length, config) as Uint32Array<ArrayBuffer>);
     await program.run(signal);
-    return { embeds: await gpu.readF32(embeds), ids, truncated };
+    const rows = await gpu.readF32(embeds);
+    if (!rows.every(Number.isFinite)) {
+      throw new ScanvasError(
+        "NumericalError",
+        "scanvas: the text encoder produced NaN or Inf; its weights are damaged, load the model again",
+      );
+    }
+    return { embeds: rows, ids, truncated };
   } finally {
     program?.dispose();
     free?.();

@@ -103,7 +103,14 @@ async function fetchTokenizer(url: string, manifest: Manifest, signal: AbortSign
       `the model at ${url} has a text encoder but no tokenizer; convert it again`,
     );
   }
-  const json = async (entry: FileEntry | undefined): Promise<unknown> =>
-    entry && (JSON.parse(new TextDecoder().decode(await fetchFile(url, entry, signal ? { signal } : {}))) as unknown);
+  const json = async (entry: FileEntry | undefined): Promise<unknown> => {
+    if (!entry) return undefined;
+    const text = new TextDecoder().decode(await fetchFile(url, entry, signal ? { signal } : {}));
+    try {
+      return JSON.parse(text) as unknown;
+    } catch (cause) {
+      throw new ScanvasError("FormatError", `${entry.file} is not JSON; convert the model again`, { cause });
+    }
+  };
   return loadTokenizer(await json(manifest.tokenizer), (await json(manifest.tokenizerConfig)) ?? {});
 }

@@ -166,6 +166,12 @@ export class LocalPipeline {
 
   /** Fills in the defaults and refuses what cannot work, before anything is computed. */
   #resolve(request: GenerateRequest) {
+    if (typeof request !== "object" || request === null) {
+      throw new ScanvasError(
+        "InvalidArgumentError",
+        `generate: the request is ${String(request)}, expected an object with a prompt`,
+      );
+    }
     const resolved = {
       prompt: request.prompt,
       negativePrompt: request.negativePrompt ?? "",
@@ -176,7 +182,8 @@ export class LocalPipeline {
       seed: request.seed ?? randomSeed(),
     };
     const refuse = (name: keyof typeof resolved, expected: string): never => {
-      const got = JSON.stringify(resolved[name]) ?? "undefined";
+      const value: unknown = resolved[name];
+      const got = typeof value === "object" || typeof value === "string" ? JSON.stringify(value) : String(value); // NaN, 1n
       throw new ScanvasError("InvalidArgumentError", `generate: ${name} is ${got.slice(0, 80)}, expected ${expected}`);
     };
     for (const name of ["prompt", "negativePrompt"] as const) {
