@@ -36,6 +36,24 @@ try {
       `${row.kernel.padEnd(14)} ${row.name.padEnd(62)} ${row.milliseconds.toFixed(2).padStart(10)} ${flops.padStart(9)} ${bytes.padStart(8)}  ${(share * 100).toFixed(0)} %`,
     );
   }
+  // The scan is linear in tokens, attention is not: time per token, 4096 against 1024, in this very run.
+  const growth: Record<string, number> = {};
+  const perToken = (kernel: string, tokens: number): number | undefined => {
+    const side = Math.sqrt(tokens);
+    const row = rows.find(
+      ({ kernel: k, name }) =>
+        k === kernel &&
+        name.includes(kernel === "ssd" ? `${side}x${side}` : `${tokens}x${tokens}`) &&
+        name.includes(adapter.gemm === "register" ? "register" : ""),
+    );
+    return row && row.milliseconds / tokens;
+  };
+  for (const kernel of ["ssd", "attention"]) {
+    const [small, large] = [perToken(kernel, 1024), perToken(kernel, 4096)];
+    if (small === undefined || large === undefined) continue;
+    growth[kernel] = large / small;
+    say(`${kernel}: time per token at 4096 tokens is ${growth[kernel].toFixed(2)} times that at 1024`);
+  }
   const n = 1024;
   const ours = await page.evaluate((id) => window.bench.ourMatmul(id), `gemm | ${adapter.gemm} 1024x1024x1024 f32`);
   const peer = await page.evaluate((size) => window.bench.peerMatmul(size), n);
