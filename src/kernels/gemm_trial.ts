@@ -12,6 +12,8 @@ interface Choice {
 
 const remembered = new Map<string, Choice>();
 const FILE = "scanvas-adapters.json";
+/** Raise when a matrix kernel changes, so that the trial runs again. */
+const TRIAL_VERSION = 2;
 
 /**
  * Times each matrix kernel for a moment on this device and says which is faster: a tile in workgroup memory wins on most GPUs, registers
@@ -19,7 +21,7 @@ const FILE = "scanvas-adapters.json";
  * much work a submit may hold: a tenth of a second of the winner's.
  */
 export async function chooseGemm(gpu: Gpu): Promise<{ gemm: DeviceProfile["gemm"] }> {
-  const key = `${gpu.adapterKey}|${gpu.profile.f16 ? "f16" : "f32"}`;
+  const key = `${TRIAL_VERSION}|${gpu.adapterKey}|${gpu.profile.f16 ? "f16" : "f32"}`;
   let choice = remembered.get(key) ?? (await readChoices())[key];
   if (!choice) {
     const tile = await rate(gpu, "tile");
