@@ -13,7 +13,6 @@ const COMMANDS: { name: string; summary: string; load: () => Promise<CommandModu
   { name: "trace", summary: "record every intermediate tensor of a run", load: () => headless("trace") },
   { name: "inspect", summary: "show what a model directory holds", load: () => import("./inspect.ts") },
   { name: "serve", summary: "serve a directory to the browser", load: () => import("./serve.ts") },
-  { name: "bench", summary: "measure kernels and whole runs", load: () => headless("bench") },
 ];
 
 function headless(name: string): Promise<CommandModule> {
