@@ -27,8 +27,7 @@ describe("scanvas", () => {
   it("lists its commands", async () => {
     const { code, out } = await scanvas("--help");
     expect(code).toBe(0);
-    for (const name of ["convert", "generate", "trace", "inspect", "serve"])
-      expect(out).toContain(`  ${name} `);
+    for (const name of ["convert", "generate", "trace", "inspect", "serve"]) expect(out).toContain(`  ${name} `);
   });
 
   it("converts, tells what it did, and inspects both sides", async () => {
