@@ -3,21 +3,24 @@ import type { Model } from "../../src/load.ts";
 import { traceDenoiser } from "../../src/trace.ts";
 import { loadGolden, readGolden, relativeError } from "./weights.ts";
 
-const ROOT = "tests/golden/t2md";
+const HYBRID = { root: "tests/golden/t2md", cases: [0, 1, 2] };
+/** PixArt-alpha's size and aspect conditions, an interpolation scale, learned sigma, no attention bias. */
+const CONDITIONS = { root: "tests/golden/conditions", cases: [0] };
 
 // 1e-4 is what the contract asks of one f32 forward pass; 1e-2 with f16 weights.
 describe.each([
-  { dtype: "f32" as const, tolerance: 1e-4 },
-  { dtype: "f16" as const, tolerance: 1e-2 },
-])("the hybrid denoiser with $dtype weights against PyTorch", ({ dtype, tolerance }) => {
+  { ...HYBRID, dtype: "f32" as const, tolerance: 1e-4 },
+  { ...HYBRID, dtype: "f16" as const, tolerance: 1e-2 },
+  { ...CONDITIONS, dtype: "f32" as const, tolerance: 1e-4 },
+])("the denoiser of $root with $dtype weights against PyTorch", ({ root, cases, dtype, tolerance }) => {
   let model: Model;
   beforeAll(async () => {
-    model = await loadGolden(ROOT, dtype);
+    model = await loadGolden(root, dtype);
   });
   afterAll(() => model.gpu.dispose());
 
-  it.each([0, 1, 2])("case %i: eps and every block", async (n) => {
-    const golden = await readGolden(`${ROOT}/case.safetensors`);
+  it.each(cases)("case %i: eps and every block", async (n) => {
+    const golden = await readGolden(`${root}/case.safetensors`);
     const input = (name: string) => {
       const { shape, data } = golden(`${n}.${name}`);
       return { dtype: "F32" as const, shape: [...shape], data };
