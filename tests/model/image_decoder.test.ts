@@ -1,3 +1,6 @@
+import { cp, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { planMemory } from "../../src/gpu/plan.ts";
 import { Program } from "../../src/gpu/program.ts";
@@ -70,5 +73,43 @@ describe("the image decoder against diffusers", () => {
     const { pixels } = await decode(half, steps.data.slice(-steps.data.length / steps.shape[0]!), 128, 128);
     expect(relativeError(pixels, golden("0.image").data)).toBeLessThan(1e-2);
     half.gpu.dispose();
+  });
+});
+
+// Unlike the reference in every way the config allows; see tools/goldens/vae.py.
+describe("another decoder: three resnets a block, groups across vec4s, shift_factor, no attention, no post_quant_conv", () => {
+  let folder: string;
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), "scanvas-vae-"));
+    for (const part of ["model_index.json", "transformer"]) {
+      await cp(`${ROOT}/pipeline/${part}`, join(folder, part), { recursive: true });
+    }
+    await cp("tests/golden/vae/vae", join(folder, "vae"), { recursive: true });
+  });
+  afterAll(() => rm(folder, { recursive: true }));
+
+  it.each([
+    { dtype: "f32" as const, limit: 1e-4 }, // f32 sums in another order
+    { dtype: "f16" as const, limit: 1e-2 }, // weights rounded to 11 bits
+  ])("$dtype weights, 40 x 72 and 8 x 16 pixels", async ({ dtype, limit }) => {
+    const model = await loadGolden(folder, dtype);
+    try {
+      const golden = await readGolden("tests/golden/vae/case.safetensors");
+      for (const [n, height, width] of [
+        [0, 40, 72],
+        [1, 8, 16], // one row of latents: every convolution there is mostly padding
+      ] as const) {
+        const latents = golden(`${n}.latents`).data;
+        const whole = await decode(model, latents, height, width);
+        expect(relativeError(whole.pixels, golden(`${n}.image`).data), `case ${n}`).toBeLessThan(limit);
+        if (n !== 0) continue;
+        // 20 KB: the two largest resolutions are banded, 40 rows in bands of 8 with their halos.
+        const banded = await decode(model, latents, height, width, 20_000);
+        expect(relativeError(banded.pixels, whole.pixels), "banded").toBeLessThan(1e-5);
+        expect(banded.dispatches, "bands were used").toBeGreaterThan(2 * whole.dispatches);
+      }
+    } finally {
+      model.gpu.dispose();
+    }
   });
 });
