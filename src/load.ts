@@ -1,11 +1,14 @@
 import { ScanvasError, throwIfAborted } from "./errors.ts";
 import { Gpu, type GpuOptions } from "./gpu/device.ts";
+import { Recording } from "./gpu/recording.ts";
 import { makeTensor, type Tensor } from "./gpu/tensor.ts";
 import { chooseGemm } from "./kernels/gemm_trial.ts";
 import { parseDenoiserConfig, type DenoiserConfig } from "./model/config.ts";
 import { parseImageConfig, type ImageConfig } from "./model/image_config.ts";
 import { parseTextConfig, type TextConfig } from "./model/text_config.ts";
+import { recordTextEncoder } from "./model/text_encoder.ts";
 import { Weights } from "./model/weights.ts";
+import { Session, VAE_FACTOR } from "./session.ts";
 import { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
 import { fetchFile, fetchManifest } from "./weights/fetch.ts";
 import { streamWeights } from "./weights/load.ts";
@@ -49,6 +52,15 @@ export async function loadModel(url: string, options: LoadOptions = {}): Promise
     const parts = COMPONENTS.filter((name) => manifest.components[name]);
     const tensors = new Map(parts.map((name) => [name, tensorsOf(manifest, name)]));
     await gpu.arena.allocate([...tensors.values()].flatMap((part) => [...part.values()]));
+    const weights = (name: ComponentName): Weights => new Weights(name, tensors.get(name)!);
+    const model: Model = {
+      gpu,
+      manifest,
+      denoiser: { config: configs.denoiser, weights: weights("transformer") },
+      text: configs.text && { config: configs.text, weights: weights("text_encoder"), tokenizer: tokenizer! },
+      image: configs.image && { config: configs.image, weights: weights("vae") },
+    };
+    checkTensors(model);
 
     const store = options.store === false ? undefined : (options.store ?? (await openStore()));
     const total = downloadBytes(manifest);
@@ -63,18 +75,29 @@ export async function loadModel(url: string, options: LoadOptions = {}): Promise
       });
       before += downloadBytes(manifest, [name]);
     }
-    const weights = (name: ComponentName): Weights => new Weights(name, tensors.get(name)!);
-    return {
-      gpu,
-      manifest,
-      denoiser: { config: configs.denoiser, weights: weights("transformer") },
-      text: configs.text && { config: configs.text, weights: weights("text_encoder"), tokenizer: tokenizer! },
-      image: configs.image && { config: configs.image, weights: weights("vae") },
-    };
+    return model;
   } catch (error) {
     gpu.dispose();
     throw error;
   }
+}
+
+/** Records one pass of everything at the smallest size: a weight that is missing or misshaped is refused before the download. */
+function checkTensors(model: Model): void {
+  const size = VAE_FACTOR * model.denoiser.config.patchSize;
+  new Session(model, { height: size, width: size, halves: 1, guidanceMode: "batch", textTokens: 16 });
+  if (!model.text) return;
+  const { config, weights } = model.text;
+  const ids = makeTensor("ids", [1], "u32");
+  const recording = new Recording("check", model.gpu.profile);
+  recordTextEncoder(
+    recording,
+    config,
+    weights,
+    ids,
+    makeTensor("buckets", [1], "u32"),
+    makeTensor("embeds", [1, config.width]),
+  );
 }
 
 function tensorsOf(manifest: Manifest, name: ComponentName): Map<string, Tensor> {

@@ -66,6 +66,7 @@ export interface GenerateResult {
 }
 
 const START_TIMEOUT = 30_000; // milliseconds until a worker that says nothing counts as dead
+const DISPOSE_TIMEOUT = 2_000; // milliseconds for a worker to free its GPU before it is ended anyway
 
 /** A model loaded into a worker of its own. Every promise settles; errors are ScanvasErrors, told apart by `name`. */
 export class Pipeline {
@@ -93,13 +94,14 @@ export class Pipeline {
   static async load(url: string, options: LoadOptions = {}): Promise<Pipeline> {
     const { signal, onProgress, createWorker, ...request } = options;
     throwIfAborted(signal);
-    if (typeof url !== "string" || url === "") {
+    const base = globalThis.location?.href;
+    if (typeof url !== "string" || url === "" || !URL.canParse(url, base)) {
       throw new ScanvasError(
         "InvalidArgumentError",
         `load: url is ${JSON.stringify(url)}, expected the folder of a converted model`,
       );
     }
-    const absolute = new URL(url, globalThis.location?.href).href;
+    const absolute = new URL(url, base).href;
     const worker =
       createWorker?.() ?? new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name: "scanvas" });
     const pipeline = new Pipeline(worker, comlink.wrap<WorkerApi>(worker));
@@ -149,11 +151,14 @@ export class Pipeline {
     return this.#settled(this.remote.bytes());
   }
 
-  /** Frees the GPU and ends the worker. Jobs that still run settle with a DisposedError. */
+  /** Frees the GPU and ends the worker. Jobs that still run or wait settle with a DisposedError. */
   async dispose(): Promise<void> {
     if (this.#dead) return;
-    await Promise.race([this.remote.dispose(this.#nextId++), this.#fail]).catch(() => undefined);
-    this.#kill(new ScanvasError("DisposedError", "scanvas: the pipeline was disposed; load the model again"));
+    this.#dead = new ScanvasError("DisposedError", "scanvas: the pipeline was disposed; load the model again");
+    this.#reject(this.#dead);
+    const patience = new Promise((resolve) => setTimeout(resolve, DISPOSE_TIMEOUT));
+    await Promise.race([this.remote.dispose(this.#nextId++), patience]).catch(() => undefined);
+    this.worker.terminate();
   }
 
   async #job<T>(signal: AbortSignal | undefined, start: (id: number) => Promise<T>): Promise<T> {
@@ -175,6 +180,13 @@ export class Pipeline {
       return await Promise.race([promise, this.#fail]);
     } catch (error) {
       if (error instanceof ScanvasError || !(error instanceof Error)) throw error;
+      if (error.name === "DataCloneError") {
+        throw new ScanvasError(
+          "InvalidArgumentError",
+          `scanvas: the request cannot be sent to the worker: ${error.message}`,
+          { cause: error },
+        );
+      }
       const restored = new ScanvasError(error.name as ErrorName, error.message);
       if (error.stack) restored.stack = error.stack;
       throw restored;

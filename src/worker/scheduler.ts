@@ -33,4 +33,8 @@ export class Scheduler {
   cancel(id: number): void {
     this.#jobs.get(id)?.abort();
   }
+
+  cancelAll(): void {
+    for (const controller of this.#jobs.values()) controller.abort();
+  }
 }

@@ -66,12 +66,14 @@ const api = {
   /** GPU bytes in use now, by the engine's own count. */
   bytes: (): number => pipeline?.model.gpu.arena.bytes ?? 0,
 
-  dispose: (id: number): Promise<void> =>
-    scheduler.enqueue(id, async () => {
+  dispose: (id: number): Promise<void> => {
+    scheduler.cancelAll();
+    return scheduler.enqueue(id, async () => {
       pipeline?.dispose();
       pipeline = undefined;
       return Promise.resolve();
-    }),
+    });
+  },
 };
 
 export type WorkerApi = typeof api;
