@@ -99,7 +99,7 @@ describe("while pictures are made", () => {
     const { arena } = pipeline.model.gpu;
     const bytes: Record<number, number[]> = { 32: [], 48: [] };
     const alive: Record<number, number[]> = { 32: [], 48: [] };
-    // Two buffers, both of them bound by the first picture that needs them, outlive the watch's beginning otherwise.
+    // The first picture may make stand-ins for unused bindings, which stay with the device.
     for (const width of [32, 48])
       await pipeline.generate({ prompt: "x", height: 32, width, numInferenceSteps: 1, seed: 0 });
     for (let i = 0; i < 20; i++) {
@@ -142,7 +142,7 @@ describe("while pictures are made", () => {
     expect([...seen.alive].filter((buffer) => !buffer.label.startsWith("null ")).length).toBe(alive);
   });
 
-  it("takes half the memory for guidance in passes than in one batch, or less than all of it", () => {
+  it("plans less memory for guidance in passes than in one batch", () => {
     const shape = { height: 128, width: 128, halves: 2, textTokens: 16 } as const;
     const batch = new Session(pipeline.model, { ...shape, guidanceMode: "batch" }).bytes;
     const passes = new Session(pipeline.model, { ...shape, guidanceMode: "passes" }).bytes;
