@@ -4,7 +4,7 @@ import { cp, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { ErrorName } from "../../src/errors.ts";
 import { ScanvasError } from "../../src/errors.ts";
 import type { Tensor } from "../../src/gpu/tensor.ts";
@@ -17,6 +17,9 @@ import { serveDirectory } from "../../tools/serve.ts";
 import { dawn } from "../kernels/gpu.ts";
 import { scratch } from "../weights/fixtures.ts";
 import { PIXART } from "./golden.ts";
+
+// A first picture compiles every pipeline: 15 s on two idle cores, minutes where other work has them.
+vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });
 
 const REQUEST: GenerateRequest = { prompt: "a red cat", height: 32, width: 32, numInferenceSteps: 2, seed: 5 };
 

@@ -1,9 +1,12 @@
 // Whole pictures against diffusers' PixArtAlphaPipeline in f32 (tools/goldens), every stage on the way, through the main path.
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import { LocalPipeline } from "../../src/pipeline.ts";
 import type { GenerateResult } from "../../src/worker/api.ts";
 import { loadGolden, readGolden, relativeError, type GoldenTensor } from "../model/weights.ts";
 import { largestDifference, numbers, PIXART, readCases, requestOf } from "./golden.ts";
+
+// A first picture compiles every pipeline: 15 s on two idle cores, minutes where other work has them.
+vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });
 
 type Golden = (name: string) => GoldenTensor;
 const cases = readCases(`${PIXART}/cases.json`);

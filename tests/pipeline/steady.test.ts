@@ -1,9 +1,12 @@
 // What stays put while pictures are made: no allocation in the step loop, no memory kept, no byte more than was planned.
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
 import { LocalPipeline } from "../../src/pipeline.ts";
 import { Session, type SessionShape } from "../../src/session.ts";
 import { loadGolden } from "../model/weights.ts";
 import { PIXART } from "./golden.ts";
+
+// A first picture compiles every pipeline: 15 s on two idle cores, minutes where other work has them.
+vi.setConfig({ testTimeout: 300_000, hookTimeout: 300_000 });
 
 const CREATORS = [
   "createBuffer",
