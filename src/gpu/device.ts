@@ -69,10 +69,19 @@ export class Gpu {
     const requiredLimits: Record<string, number> = {};
     if (options.limits !== "default") for (const name of WANTED_LIMITS) requiredLimits[name] = adapter.limits[name];
     const wanted: GPUFeatureName[] = options.f16 ? ["timestamp-query", "shader-f16"] : ["timestamp-query"];
-    const device = await adapter.requestDevice({
-      requiredLimits,
-      requiredFeatures: wanted.filter((feature) => adapter.features.has(feature)),
-    });
+    const device = await adapter
+      .requestDevice({
+        requiredLimits,
+        requiredFeatures: wanted.filter((feature) => adapter.features.has(feature)),
+      })
+      .catch((cause: unknown) => {
+        const reason = cause instanceof Error ? cause.message : String(cause);
+        throw new ScanvasError(
+          "WebGPUUnavailableError",
+          `scanvas: the adapter gave no device (${reason}); close other tabs that use the GPU and load again`,
+          { cause },
+        );
+      });
     return new Gpu(device, adapter.info);
   }
 
