@@ -80,8 +80,12 @@ const bench = {
     };
   },
 
+  /** The bench cases of each kernel; of a kernel that has none, because launching it costs more than running it, every case. */
   cases: (): string[] =>
-    suites.flatMap(({ kernel, cases }) => cases.filter((c) => c.bench).map((c) => `${kernel} | ${c.name}`)),
+    suites.flatMap(({ kernel, cases }) => {
+      const chosen = cases.some((c) => c.bench) ? cases.filter((c) => c.bench) : cases;
+      return chosen.map((c) => `${kernel} | ${c.name}`);
+    }),
 
   async run(id: string): Promise<Row> {
     const [kernel, name] = id.split(" | ") as [string, string];
@@ -92,7 +96,9 @@ const bench = {
         (n, command) => n + (command.kind === "dispatch" ? command.flops : 0),
         0,
       );
-      return { kernel, name, milliseconds: await timeProgram(prepared.program), flops, bytes: kernelCase.bench!.bytes };
+      const all = Object.values(prepared.tensors).reduce((sum, tensor) => sum + tensor.bytes, 0);
+      const bytes = kernelCase.bench ? kernelCase.bench.bytes : all;
+      return { kernel, name, milliseconds: await timeProgram(prepared.program), flops, bytes };
     } finally {
       prepared.release();
     }
