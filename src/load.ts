@@ -1,7 +1,7 @@
 import { ScanvasError, throwIfAborted } from "./errors.ts";
 import { Gpu, type GpuOptions } from "./gpu/device.ts";
 import { Recording } from "./gpu/recording.ts";
-import { makeTensor, type Tensor } from "./gpu/tensor.ts";
+import { makeTensor, type Tensor, type TensorType } from "./gpu/tensor.ts";
 import { chooseGemm } from "./kernels/gemm_trial.ts";
 import { parseDenoiserConfig, type DenoiserConfig } from "./model/config.ts";
 import { parseImageConfig, type ImageConfig } from "./model/image_config.ts";
@@ -40,7 +40,7 @@ export async function loadModel(url: string, options: LoadOptions = {}): Promise
   const { signal, onProgress } = options;
   const manifest = await fetchManifest(url, { signal });
   const configs = {
-    denoiser: parseDenoiserConfig(manifest.components.transformer.config),
+    denoiser: parseDenoiserConfig(manifest.components.transformer!.config),
     text: manifest.components.text_encoder && parseTextConfig(manifest.components.text_encoder.config),
     image: manifest.components.vae && parseImageConfig(manifest.components.vae.config),
   };
@@ -103,7 +103,7 @@ function checkTensors(model: Model): void {
 function tensorsOf(manifest: Manifest, name: ComponentName): Map<string, Tensor> {
   const entries = Object.entries(manifest.components[name]!.tensors);
   return new Map(
-    entries.map(([key, { shape, dtype }]) => [key, makeTensor(key, shape, dtype === "F16" ? "f16" : "f32")]),
+    entries.map(([key, { shape, dtype }]) => [key, makeTensor(key, shape, dtype.toLowerCase() as TensorType)]),
   );
 }
 
@@ -111,10 +111,7 @@ function sinkInto(gpu: Gpu, tensors: ReadonlyMap<string, Tensor>): Parameters<ty
   return {
     tensor(name, _entry, bytes, begin) {
       gpu.checkLost();
-      // A write is a multiple of 4 bytes; an odd number of f16 values ends in half a word.
-      const padded = bytes.length % 4 === 0 ? bytes : new Uint8Array(Math.ceil(bytes.length / 4) * 4);
-      if (padded !== bytes) padded.set(bytes);
-      gpu.write(tensors.get(name)!, padded, begin);
+      gpu.write(tensors.get(name)!, bytes, begin); // the manifest's check: offsets and sizes are multiples of 4
     },
   };
 }

@@ -1,19 +1,19 @@
 /**
- * Streams the tensors of a component, in order, into a sink: network or local store -> SHA-256 -> sink. Four pieces of at most
- * 32 MiB are in memory at most, whatever the size of the model.
+ * Streams the tensors of a component, in order, into a sink: network or local store -> SHA-256 -> sink. Four chunks of at
+ * most 8 MiB are in memory at most, whatever the size of the model.
  */
 import { ScanvasError, throwIfAborted } from "../errors.ts";
 import type { FetchOptions, Piece } from "./fetch.ts";
 import { fetchPiece, fileUrl, modelUrl, sha256Hex } from "./fetch.ts";
 import type { ComponentManifest, ComponentName, Manifest, Shard, TensorEntry } from "./manifest.ts";
-import { downloadBytes, PIECE_BYTES } from "./manifest.ts";
+import { CHUNK_BYTES, downloadBytes, partName, storedAs } from "./manifest.ts";
 import { parseHeader, readHeaderLength } from "./safetensors.ts";
 import type { WeightStore } from "./store.ts";
 
 export interface WeightSink {
   /**
    * Called for each tensor in order. `bytes` is a view that is valid until the call returns (its promise, if it gives one,
-   * settles) and starts `begin` bytes into the tensor: 0, but for a tensor over 32 MiB, which comes in several calls.
+   * settles) and starts `begin` bytes into the tensor: 0, but for a tensor that crosses chunks, which comes in several calls.
    */
   tensor(name: string, entry: TensorEntry, bytes: Uint8Array<ArrayBuffer>, begin: number): void | Promise<void>;
 }
@@ -84,20 +84,39 @@ export async function streamWeights(
   }
 }
 
-function piecesOf(base: URL, { file, bytes, sha256, pieces }: Shard, shard: number): (Piece & { shard: number })[] {
+function piecesOf(base: URL, { file, bytes, chunks }: Shard, shard: number): (Piece & { shard: number })[] {
   const url = fileUrl(base, file);
-  return (pieces ?? [sha256]).map((hash, i) => {
-    const end = Math.min((i + 1) * PIECE_BYTES, bytes);
-    return { url, begin: i * PIECE_BYTES, end, fileBytes: bytes, sha256: hash, shard };
+  return chunks.map((sha256, i) => {
+    const end = Math.min((i + 1) * CHUNK_BYTES, bytes);
+    return { url, begin: i * CHUNK_BYTES, end, fileBytes: bytes, sha256, shard };
   });
 }
 
-type Named = [name: string, entry: TensorEntry];
+/** A tensor, or a part of one, in a shard. */
+interface Placed {
+  name: string;
+  entry: TensorEntry;
+  /** Its name and shape in the file. */
+  stored: string;
+  shape: readonly number[];
+  /** Bytes in the file, and from the start of the tensor. */
+  offset: number;
+  bytes: number;
+  start: number;
+}
 
-function tensorsByShard(component: ComponentManifest): Named[][] {
-  const lists: Named[][] = component.shards.map(() => []);
-  for (const named of Object.entries(component.tensors)) lists[named[1].shard].push(named);
-  for (const list of lists) list.sort(([, a], [, b]) => a.offset - b.offset);
+function tensorsByShard(component: ComponentManifest): Placed[][] {
+  const lists: Placed[][] = component.shards.map(() => []);
+  for (const [name, entry] of Object.entries(component.tensors)) {
+    const whole = storedAs(entry).shape;
+    let start = 0;
+    entry.parts.forEach(({ shard, offset, bytes }, i) => {
+      const shape = [(whole[0]! * bytes) / entry.bytes, ...whole.slice(1)];
+      lists[shard].push({ name, entry, stored: partName(name, i, entry), shape, offset, bytes, start });
+      start += bytes;
+    });
+  }
+  for (const list of lists) list.sort((a, b) => a.offset - b.offset);
   return lists;
 }
 
@@ -123,15 +142,15 @@ async function obtain(
 }
 
 /** The file's own header must say what the manifest says. */
-function checkHeader(bytes: Uint8Array, shard: Shard, tensors: Named[]): void {
+function checkHeader(bytes: Uint8Array, shard: Shard, tensors: Placed[]): void {
   const length = readHeaderLength(bytes, shard.bytes, shard.file);
   const header = parseHeader(bytes.subarray(8, 8 + length), shard.bytes, shard.file);
-  const differs = tensors.find(([name, entry]) => {
-    const info = header.tensors.get(name);
-    return info?.begin !== entry.offset || info.dtype !== entry.dtype || info.shape.join() !== entry.shape.join();
+  const differs = tensors.find(({ stored, entry, shape, offset }) => {
+    const info = header.tensors.get(stored);
+    return info?.begin !== offset || info.dtype !== storedAs(entry).dtype || info.shape.join() !== shape.join();
   });
   if (differs || header.tensors.size !== tensors.length) {
-    const what = differs ? `tensor "${differs[0]}"` : `${header.tensors.size} tensors, manifest ${tensors.length}`;
+    const what = differs ? `tensor "${differs.stored}"` : `${header.tensors.size} tensors, manifest ${tensors.length}`;
     throw new ScanvasError("FormatError", `${shard.file} and manifest.json disagree: ${what}; convert the model again`);
   }
 }
@@ -139,17 +158,17 @@ function checkHeader(bytes: Uint8Array, shard: Shard, tensors: Named[]): void {
 async function deliver(
   bytes: Uint8Array<ArrayBuffer>,
   begin: number,
-  tensors: Named[],
+  tensors: Placed[],
   sink: WeightSink,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const end = begin + bytes.length;
-  for (const [name, entry] of tensors) {
-    const from = Math.max(entry.offset, begin);
-    const to = Math.min(entry.offset + entry.bytes, end);
+  for (const { name, entry, offset, bytes: size, start } of tensors) {
+    const from = Math.max(offset, begin);
+    const to = Math.min(offset + size, end);
     if (from >= to) continue;
     throwIfAborted(signal);
-    await sink.tensor(name, entry, bytes.subarray(from - begin, to - begin), from - entry.offset);
+    await sink.tensor(name, entry, bytes.subarray(from - begin, to - begin), start + from - offset);
   }
 }
 

@@ -3,9 +3,16 @@
  * only: no code, no URLs, every number bounded, every file name plain. `parseManifest` is the border; behind it, it is trusted.
  */
 import { ScanvasError } from "../errors.ts";
+import type { TensorSpec } from "./safetensors.ts";
 import { tensorBytes } from "./safetensors.ts";
 
-export type WeightDtype = "F16" | "F32";
+/**
+ * Storage of one tensor. Q8 and Q4 are matrices [rows, depth] quantised in blocks of 32 along the depth; each row is whole in
+ * itself: depth/4 (Q8) or depth/8 (Q4) words of quants, then ceil(depth/64) words of f16 scales (src/numbers/quant.ts).
+ */
+export type WeightDtype = "F32" | "F16" | "Q8" | "Q4";
+/** What the large matrices of a component are stored as; small and sensitive tensors are F32 whatever this says. */
+export type ComponentDtype = "f32" | "f16" | "q8" | "q4";
 export type ComponentName = "transformer" | "text_encoder" | "vae";
 export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
 export type JsonObject = { [key: string]: Json };
@@ -17,27 +24,36 @@ export interface FileEntry {
   sha256: string;
 }
 
-/**
- * A safetensors file. Files over `PIECE_BYTES` (one tensor that alone is larger) carry the SHA-256 of each `PIECE_BYTES` slice
- * in `pieces`, so that they too are verified and passed on without being held whole.
- */
-export interface Shard extends FileEntry {
-  pieces?: string[];
+/** A safetensors file of at most `SHARD_BYTES`; `chunks` are the SHA-256 of its `CHUNK_BYTES` slices in order. */
+export interface Shard {
+  file: string;
+  bytes: number;
+  chunks: string[];
 }
 
-/** One tensor in engine layout: bytes [offset, offset + bytes) of shard number `shard`. */
-export interface TensorEntry {
-  dtype: WeightDtype;
-  shape: number[];
+/** Whole rows of a tensor: bytes [offset, offset + bytes) of shard number `shard`. */
+export interface TensorPart {
   shard: number;
   offset: number;
   bytes: number;
 }
 
+/**
+ * One tensor in engine layout. It lies in one piece, or, when it does not fit a shard, split by rows into parts of consecutive
+ * shards; in the files a part is called `partName(name, i)`.
+ */
+export interface TensorEntry {
+  dtype: WeightDtype;
+  shape: number[];
+  /** Of all parts together. */
+  bytes: number;
+  parts: TensorPart[];
+}
+
 /** `config` is the component's config.json; `tensors` is in the order in which they lie in the shards. */
 export interface ComponentManifest {
   config: JsonObject;
-  dtype: "f16" | "f32";
+  dtype: ComponentDtype;
   shards: Shard[];
   tensors: Record<string, TensorEntry>;
 }
@@ -48,11 +64,12 @@ export interface ComponentManifest {
  */
 export interface Manifest {
   format: "scanvas";
-  version: 1;
+  version: 2;
   className: (typeof CLASS_NAMES)[number];
   source: string;
   licence: string;
-  components: { transformer: ComponentManifest } & Partial<Record<ComponentName, ComponentManifest>>;
+  /** At least one. A model without a transformer can encode or decode, but not generate. */
+  components: Partial<Record<ComponentName, ComponentManifest>>;
   scheduler?: JsonObject;
   /** What `generate` uses when the caller does not say: `_defaults` of model_index.json. */
   defaults?: { guidanceScale?: number; numInferenceSteps?: number };
@@ -64,8 +81,10 @@ export interface Manifest {
 export const CLASS_NAMES = ["T2MDPipeline", "PixArtAlphaPipeline", "PixArtSigmaPipeline"] as const;
 /** In the order in which a generation needs them. */
 export const COMPONENTS: readonly ComponentName[] = ["text_encoder", "transformer", "vae"];
-/** Bytes that are downloaded, verified and held at once; also the largest size of a shard of several tensors. */
-export const PIECE_BYTES = 32 * 2 ** 20;
+/** Bytes that are downloaded, verified, stored and held at once. */
+export const CHUNK_BYTES = 8 * 2 ** 20;
+/** Bytes a shard may have. */
+export const SHARD_BYTES = 32 * 2 ** 20;
 /** Bytes a manifest may have. */
 export const MAX_MANIFEST_BYTES = 16 * 2 ** 20;
 
@@ -73,7 +92,8 @@ const FILE_NAME = /^[A-Za-z0-9._-]+(\/[A-Za-z0-9._-]+)?$/;
 const TENSOR_NAME = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,255}$/;
 const MAX_SHARDS = 4096;
 const MAX_TENSORS = 65536;
-const MAX_SHARD_BYTES = 2 ** 32;
+const MAX_FILE_BYTES = 2 ** 28; // tokenizers
+const MAX_TENSOR_BYTES = 2 ** 36;
 const MAX_DIMENSION = 2 ** 31;
 
 /**
@@ -93,11 +113,11 @@ export function parseManifest(text: string): Manifest {
 /** The check behind `parseManifest`, for a manifest that is already an object. */
 export function checkManifest(json: unknown): Manifest {
   const manifest = object(json, "manifest");
-  if (manifest.format !== "scanvas" || manifest.version !== 1) {
+  if (manifest.format !== "scanvas" || manifest.version !== 2) {
     const got = `got format ${show(manifest.format)} version ${show(manifest.version)}`;
     throw new ScanvasError(
       "ModelConfigError",
-      `manifest: ${got}, expected "scanvas" version 1; convert the model again`,
+      `manifest: ${got}, expected "scanvas" version 2; convert the model again`,
     );
   }
   if (!CLASS_NAMES.includes(manifest.className as never)) {
@@ -110,7 +130,7 @@ export function checkManifest(json: unknown): Manifest {
   text(manifest.licence, "licence");
   const components = object(manifest.components, "components");
   only(components, COMPONENTS, "components");
-  if (!Object.hasOwn(components, "transformer")) refuse("components has no transformer");
+  if (!Object.keys(components).length) refuse("components is empty");
   const files = new Set<string>();
   for (const [name, component] of Object.entries(components)) checkComponent(component, `components.${name}`, files);
   if (manifest.scheduler !== undefined) checkConfig(object(manifest.scheduler, "scheduler"), "scheduler");
@@ -131,6 +151,18 @@ export function checkManifest(json: unknown): Manifest {
   return json as Manifest;
 }
 
+/** What a tensor, or some rows of it, is called and looks like in a safetensors file: Q8 and Q4 rows are plain words there. */
+export function storedAs({ dtype, shape }: Pick<TensorEntry, "dtype" | "shape">): Omit<TensorSpec, "name"> {
+  if (dtype === "F32" || dtype === "F16") return { dtype, shape };
+  const [rows, depth] = shape as [number, number];
+  return { dtype: "U32", shape: [rows, depth / (dtype === "Q8" ? 4 : 8) + Math.ceil(depth / 64)] };
+}
+
+/** The name of part `i` of a tensor in its file; a tensor in one piece keeps its own. */
+export function partName(name: string, i: number, { parts }: { parts: { length: number } }): string {
+  return parts.length === 1 ? name : `${name}.rows.${i}`;
+}
+
 /** Bytes to download for `names` (default: every component), shards only. */
 export function downloadBytes(manifest: Manifest, names: readonly ComponentName[] = COMPONENTS): number {
   const shards = names.flatMap((name) => manifest.components[name]?.shards ?? []);
@@ -141,10 +173,10 @@ function checkComponent(value: unknown, where: string, files: Set<string>): void
   const component = object(value, where);
   only(component, ["config", "dtype", "shards", "tensors"], where);
   checkConfig(object(component.config, `${where}.config`), `${where}.config`);
-  if (component.dtype !== "f16" && component.dtype !== "f32") {
+  if (!["f32", "f16", "q8", "q4"].includes(component.dtype as string)) {
     throw new ScanvasError(
       "ModelConfigError",
-      `manifest: ${where}.dtype ${show(component.dtype)}, expected f16 or f32`,
+      `manifest: ${where}.dtype ${show(component.dtype)}, expected f32, f16, q8 or q4`,
     );
   }
   const { shards } = component;
@@ -157,8 +189,8 @@ function checkComponent(value: unknown, where: string, files: Set<string>): void
   for (const [name, entry] of tensors) {
     const path = `${where}.tensors[${show(name)}]`;
     if (!TENSOR_NAME.test(name) || name === "__proto__") refuse(`${path}: not a tensor name`);
-    const tensor = checkTensor(object(entry, path), path, shards as Shard[]);
-    spans[tensor.shard].push([tensor.offset, tensor.offset + tensor.bytes]);
+    for (const { shard, offset, bytes } of checkTensor(object(entry, path), path, shards as Shard[]).parts)
+      spans[shard].push([offset, offset + bytes]);
   }
   spans.forEach((list, i) => {
     list.sort((a, b) => a[0] - b[0]);
@@ -170,25 +202,26 @@ function checkComponent(value: unknown, where: string, files: Set<string>): void
 }
 
 function checkShard(shard: Record<string, unknown>, where: string, files: Set<string>): void {
-  only(shard, ["file", "bytes", "sha256", "pieces"], where);
-  const bytes = checkFile(shard, where, files);
-  const { pieces } = shard;
-  if (bytes > PIECE_BYTES) {
-    const count = Math.ceil(bytes / PIECE_BYTES);
-    if (!Array.isArray(pieces) || pieces.length !== count) refuse(`${where}.pieces: expected ${count} hashes`);
-    pieces.forEach((hash, i) => checkHash(hash, `${where}.pieces[${i}]`));
-  } else if (pieces !== undefined) refuse(`${where}.pieces: the shard is one piece`);
+  only(shard, ["file", "bytes", "chunks"], where);
+  checkName(shard.file, where, files);
+  const count = Math.ceil(integer(shard.bytes, 1, SHARD_BYTES, `${where}.bytes`) / CHUNK_BYTES);
+  const { chunks } = shard;
+  if (!Array.isArray(chunks) || chunks.length !== count) refuse(`${where}.chunks: expected ${count} hashes`);
+  chunks.forEach((hash, i) => checkHash(hash, `${where}.chunks[${i}]`));
 }
 
-function checkFile(entry: Record<string, unknown>, where: string, files: Set<string>): number {
-  const { file } = entry;
+function checkFile(entry: Record<string, unknown>, where: string, files: Set<string>): void {
+  checkName(entry.file, where, files);
+  checkHash(entry.sha256, `${where}.sha256`);
+  integer(entry.bytes, 1, MAX_FILE_BYTES, `${where}.bytes`);
+}
+
+function checkName(file: unknown, where: string, files: Set<string>): void {
   if (typeof file !== "string" || file.length > 200 || !FILE_NAME.test(file) || file.split("/").some(isDots)) {
     refuse(`${where}.file ${show(file)} is not a plain relative file name`);
   }
   if (files.has(file)) refuse(`${where}.file "${file}" appears twice`);
   files.add(file);
-  checkHash(entry.sha256, `${where}.sha256`);
-  return integer(entry.bytes, 1, MAX_SHARD_BYTES, `${where}.bytes`);
 }
 
 function isDots(part: string): boolean {
@@ -200,18 +233,35 @@ function checkHash(value: unknown, where: string): void {
 }
 
 function checkTensor(entry: Record<string, unknown>, where: string, shards: Shard[]): TensorEntry {
-  only(entry, ["dtype", "shape", "shard", "offset", "bytes"], where);
-  const { dtype, shape } = entry;
-  if (dtype !== "F16" && dtype !== "F32") refuse(`${where}.dtype ${show(dtype)}`);
+  only(entry, ["dtype", "shape", "bytes", "parts"], where);
+  const { dtype, shape, parts } = entry;
+  if (typeof dtype !== "string" || !["F32", "F16", "Q8", "Q4"].includes(dtype)) refuse(`${where}.dtype ${show(dtype)}`);
   if (!Array.isArray(shape) || shape.length < 1 || shape.length > 4)
     refuse(`${where}.shape is not a list of 1 to 4 sizes`);
   shape.forEach((size, axis) => integer(size, 1, MAX_DIMENSION, `${where}.shape[${axis}]`));
-  const shard = integer(entry.shard, 0, shards.length - 1, `${where}.shard`);
-  const bytes = integer(entry.bytes, 1, MAX_SHARD_BYTES, `${where}.bytes`);
-  const offset = integer(entry.offset, 8, shards[shard].bytes - bytes, `${where}.offset`);
-  const needed = tensorBytes({ dtype, shape: shape as number[] });
+  const quantised = dtype === "Q8" || dtype === "Q4";
+  if (quantised && (shape.length !== 2 || (shape[1] as number) % 32))
+    refuse(`${where}: ${dtype} needs [rows, depth], depth a multiple of 32`);
+  const bytes = integer(entry.bytes, 1, MAX_TENSOR_BYTES, `${where}.bytes`);
+  const needed = tensorBytes(storedAs({ dtype: dtype as WeightDtype, shape: shape as number[] }));
   if (bytes !== needed) refuse(`${where}.bytes is ${bytes}, shape x dtype needs ${needed}`);
-  if (offset % 4 || bytes % 4) refuse(`${where}: offset and bytes must be multiples of 4`);
+  if (!Array.isArray(parts) || parts.length < 1 || parts.length > shards.length)
+    refuse(`${where}.parts is not a list of 1 to ${shards.length}`);
+  const row = needed / (shape[0] as number);
+  let sum = 0;
+  parts.forEach((value, i) => {
+    const path = `${where}.parts[${i}]`;
+    const part = object(value, path);
+    only(part, ["shard", "offset", "bytes"], path);
+    const shard = integer(part.shard, 0, shards.length - 1, `${path}.shard`);
+    const size = integer(part.bytes, 1, SHARD_BYTES, `${path}.bytes`);
+    const offset = integer(part.offset, 8, shards[shard].bytes - size, `${path}.offset`);
+    if (offset % 4 || size % 4) refuse(`${path}: offset and bytes must be multiples of 4`);
+    if (parts.length > 1 && size % row) refuse(`${path}: ${size} bytes are not whole rows of ${row}`);
+    if (i > 0 && shard <= (parts[i - 1] as TensorPart).shard) refuse(`${path}: parts are not in the order of shards`);
+    sum += size;
+  });
+  if (sum !== bytes) refuse(`${where}: its parts have ${sum} bytes, expected ${bytes}`);
   return entry as unknown as TensorEntry;
 }
 

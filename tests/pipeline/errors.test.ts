@@ -231,7 +231,7 @@ describe("a model that cannot be loaded", () => {
     bytes.write(to, position, "latin1");
     await writeFile(join(folder, SHARD), bytes);
     const sha256 = createHash("sha256").update(bytes).digest("hex");
-    await editManifest(folder, ({ components }) => (components.transformer.shards[0].sha256 = sha256));
+    await editManifest(folder, ({ components }) => (components.transformer!.shards[0].chunks = [sha256]));
   };
   const page = "<!doctype html><title>Not found</title>";
 
@@ -288,8 +288,8 @@ describe("a model that cannot be loaded", () => {
       says: /token_mixers holds "hyena"; supported: attention, mamba_h, mamba_w/,
       spoil: (folder) =>
         editManifest(folder, ({ components: { transformer } }) => {
-          transformer.config._class_name = "T2MDTransformer2DModel";
-          transformer.config.token_mixers = ["attention", "hyena", "attention", "attention", "attention"];
+          transformer!.config._class_name = "T2MDTransformer2DModel";
+          transformer!.config.token_mixers = ["attention", "hyena", "attention", "attention", "attention"];
         }),
     },
     {
@@ -306,11 +306,11 @@ describe("a model that cannot be loaded", () => {
         const other = TENSOR.replace("weight", "height");
         await editShard(folder, `"${TENSOR}"`, `"${other}"`);
         await editManifest(folder, ({ components: { transformer } }) => {
-          const renamed = Object.entries(transformer.tensors).map(([name, entry]) => [
+          const renamed = Object.entries(transformer!.tensors).map(([name, entry]) => [
             name === TENSOR ? other : name,
             entry,
           ]);
-          transformer.tensors = Object.fromEntries(renamed) as typeof transformer.tensors;
+          transformer!.tensors = Object.fromEntries(renamed) as NonNullable<typeof transformer>["tensors"];
         });
       },
     },
@@ -321,7 +321,7 @@ describe("a model that cannot be loaded", () => {
       spoil: async (folder) => {
         const head = (shape: string): string => `"${TENSOR}":{"dtype":"F32","shape":[${shape}]`;
         await editShard(folder, head("72,288"), head("288,72"));
-        await editManifest(folder, ({ components }) => (components.transformer.tensors[TENSOR].shape = [288, 72]));
+        await editManifest(folder, ({ components }) => (components.transformer!.tensors[TENSOR].shape = [288, 72]));
       },
     },
     {
@@ -330,7 +330,9 @@ describe("a model that cannot be loaded", () => {
       says: /manifest\.json disagree: tensor "transformer_blocks\.[01]\.attn1\.to_out\.0\.bias"/,
       spoil: (folder) =>
         editManifest(folder, ({ components: { transformer } }) => {
-          const [a, b] = [0, 1].map((block) => transformer.tensors[`transformer_blocks.${block}.attn1.to_out.0.bias`]);
+          const [a, b] = [0, 1].map(
+            (block) => transformer!.tensors[`transformer_blocks.${block}.attn1.to_out.0.bias`].parts[0],
+          );
           [a.offset, b.offset] = [b.offset, a.offset];
         }),
     },

@@ -291,7 +291,7 @@ describe("dtypes", () => {
     const rounded = { shape: ff.shape, values: ff.values.map((value) => fromF16(toF16(value))) };
     expectSame(tensors.get("transformer_blocks.1.ff.net.2.weight"), rounded, "ff");
     expectSame(tensors.get("proj_out.weight"), source.get("proj_out.weight")!, "proj_out");
-    const { dtype, tensors: entries } = (await readManifest(out)).components.transformer;
+    const { dtype, tensors: entries } = (await readManifest(out)).components.transformer!;
     expect([dtype, entries["proj_out.weight"].dtype, entries["transformer_blocks.1.ff.net.2.weight"].dtype]).toEqual([
       "f16",
       "F32",

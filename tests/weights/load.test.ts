@@ -7,7 +7,7 @@ import { fetchFile, fetchManifest, modelUrl } from "../../src/weights/fetch.ts";
 import type { DownloadProgress, StreamOptions } from "../../src/weights/load.ts";
 import { streamWeights } from "../../src/weights/load.ts";
 import type { Manifest, Shard, TensorEntry } from "../../src/weights/manifest.ts";
-import { checkManifest, PIECE_BYTES } from "../../src/weights/manifest.ts";
+import { checkManifest, CHUNK_BYTES } from "../../src/weights/manifest.ts";
 import { writeSafetensors } from "../../src/weights/safetensors.ts";
 import type { WeightStore } from "../../src/weights/store.ts";
 import { convert } from "../../tools/convert/convert.ts";
@@ -87,8 +87,9 @@ async function failure(run: Promise<unknown>): Promise<string> {
 
 function expectAll({ tensors }: Collected): void {
   const file = good.get(SHARD)!;
-  expect([...tensors.keys()]).toEqual(Object.keys(manifest.components.transformer.tensors));
-  for (const [name, { offset, bytes }] of Object.entries(manifest.components.transformer.tensors)) {
+  expect([...tensors.keys()]).toEqual(Object.keys(manifest.components.transformer!.tensors));
+  for (const [name, { parts, bytes }] of Object.entries(manifest.components.transformer!.tensors)) {
+    const { offset } = parts[0];
     expect(Buffer.from(tensors.get(name)!).equals(file.subarray(offset, offset + bytes)), name).toBe(true);
   }
 }
@@ -114,7 +115,7 @@ describe("a model on a good server", () => {
   it("is fetched once, then comes from the store", async () => {
     const store = memoryStore();
     await collect({ store });
-    expect([...store.kept.keys()]).toEqual([manifest.components.transformer.shards[0].sha256]);
+    expect([...store.kept.keys()]).toEqual([manifest.components.transformer!.shards[0].chunks[0]]);
     const before = server.requests.length;
     const second = await collect({ store });
     expectAll(second);
@@ -129,7 +130,7 @@ describe("a model on a good server", () => {
     ["missing end", (bytes) => bytes.slice(0, -1)],
   ])("is fetched again when the stored copy is damaged: %s", async (_, damage) => {
     const store = memoryStore();
-    const hash = manifest.components.transformer.shards[0].sha256;
+    const hash = manifest.components.transformer!.shards[0].chunks[0];
     store.kept.set(hash, damage(new Uint8Array(good.get(SHARD)!)));
     expectAll(await collect({ store }));
     expect(sha256(store.kept.get(hash)!)).toBe(hash);
@@ -279,7 +280,7 @@ describe("faults that stay", () => {
 
   it("of a header that is not the manifest's are named", async () => {
     const other = structuredClone(manifest);
-    const entries = other.components.transformer.tensors;
+    const entries = other.components.transformer!.tensors;
     const [a, b] = ["transformer_blocks.0.attn1.to_qkv.bias", "transformer_blocks.1.attn1.to_qkv.bias"];
     [entries[a], entries[b]] = [entries[b], entries[a]];
     checkManifest(other);
@@ -332,12 +333,12 @@ describe("cancelling", () => {
 });
 
 describe("many shards", () => {
-  /** 12 shards of one tensor [64] each, and one of 2.5 pieces. */
+  /** 12 shards of one tensor [64] each, and one of 2.5 chunks. */
   function manyShards(large: boolean): Manifest {
     const draw = random(1);
     const shards: Shard[] = [];
     const tensors: Record<string, TensorEntry> = {};
-    const sizes = large ? [(2.5 * PIECE_BYTES) / 4] : Array<number>(12).fill(64);
+    const sizes = large ? [(2.5 * CHUNK_BYTES) / 4] : Array<number>(12).fill(64);
     for (const [shard, length] of sizes.entries()) {
       const values = Float32Array.from({ length: 64 }, draw);
       const data = new Uint8Array(length * 4);
@@ -348,13 +349,12 @@ describe("many shards", () => {
       tensors[`t${shard}`] = {
         dtype: "F32",
         shape: [length],
-        shard,
-        offset: file.length - data.length,
         bytes: data.length,
+        parts: [{ shard, offset: file.length - data.length, bytes: data.length }],
       };
       const hashes = [];
-      for (let at = 0; at < file.length; at += PIECE_BYTES) hashes.push(sha256(file.subarray(at, at + PIECE_BYTES)));
-      shards.push({ file: name, bytes: file.length, sha256: sha256(file), ...(large && { pieces: hashes }) });
+      for (let at = 0; at < file.length; at += CHUNK_BYTES) hashes.push(sha256(file.subarray(at, at + CHUNK_BYTES)));
+      shards.push({ file: name, bytes: file.length, chunks: hashes });
     }
     const transformer = { config: {}, dtype: "f32" as const, shards, tensors };
     return checkManifest({ ...manifest, components: { transformer } });
@@ -375,7 +375,7 @@ describe("many shards", () => {
       },
     };
     await streamWeights(server.url, many, "transformer", sink, FAST);
-    expect(names).toEqual(Object.keys(many.components.transformer.tensors));
+    expect(names).toEqual(Object.keys(many.components.transformer!.tensors));
     expect(server.most).toBe(4);
     expect(buffers.size).toBe(4);
   });
@@ -392,17 +392,17 @@ describe("many shards", () => {
   it.each([
     ["a server with ranges", []],
     ["a server that ignores ranges", [ignoreRange, ignoreRange, ignoreRange]],
-  ])("of more than one piece are verified and passed on in pieces: %s", async (_, faults) => {
+  ])("of more than one chunk are verified and passed on in chunks: %s", async (_, faults) => {
     const large = manyShards(true);
     server.faults.set("*", [...faults]);
     const store = memoryStore();
     const { tensors } = await collect({ store }, large);
     const file = server.files.get("transformer/model-0.safetensors")!;
-    const { offset } = large.components.transformer.tensors.t0;
+    const { offset } = large.components.transformer!.tensors.t0.parts[0];
     expect(sha256(tensors.get("t0")!)).toBe(sha256(file.subarray(offset)));
-    expect([...store.kept.keys()].toSorted()).toEqual(large.components.transformer.shards[0].pieces!.toSorted());
-    // one flipped byte in the middle piece: what came before is good, what is bad goes nowhere
-    file[PIECE_BYTES + 5] ^= 1;
+    expect([...store.kept.keys()].toSorted()).toEqual(large.components.transformer!.shards[0].chunks.toSorted());
+    // one flipped byte in the middle chunk: what came before is good, what is bad goes nowhere
+    file[CHUNK_BYTES + 5] ^= 1;
     const begins: number[] = [];
     const sink = {
       tensor: (_name: string, _entry: TensorEntry, _bytes: Uint8Array, begin: number) => void begins.push(begin),

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { Manifest } from "../../src/weights/manifest.ts";
-import { checkManifest, downloadBytes, parseManifest, PIECE_BYTES } from "../../src/weights/manifest.ts";
+import { checkManifest, downloadBytes, parseManifest, CHUNK_BYTES } from "../../src/weights/manifest.ts";
 import { convert } from "../../tools/convert/convert.ts";
 import { parsePythonJson } from "../../tools/convert/json.ts";
 import { GOLDEN, scratch } from "./fixtures.ts";
@@ -22,32 +22,33 @@ describe("a converted model's manifest", () => {
     const manifest = parseManifest(text);
     expect(manifest.components.vae?.dtype).toBe("f16");
     const { transformer, vae } = manifest.components;
-    expect(downloadBytes(manifest, ["transformer"])).toBe(transformer.shards[0].bytes);
-    expect(downloadBytes(manifest)).toBeGreaterThan(transformer.shards[0].bytes + vae!.shards[0].bytes);
+    expect(downloadBytes(manifest, ["transformer"])).toBe(transformer!.shards[0].bytes);
+    expect(downloadBytes(manifest)).toBeGreaterThan(transformer!.shards[0].bytes + vae!.shards[0].bytes);
   });
 
   it.each<[string, string, (manifest: Loose) => void]>([
     ["another format", "ModelConfigError", (m) => (m.format = "onnx")],
-    ["a later version", "ModelConfigError", (m) => (m.version = 2)],
+    ["a later version", "ModelConfigError", (m) => (m.version = 3)],
+    ["an earlier version", "ModelConfigError", (m) => (m.version = 1)],
     ["no version", "ModelConfigError", (m) => delete m.version],
     ["an unknown class", "ModelConfigError", (m) => (m.className = "StableDiffusionPipeline")],
-    ["an unknown dtype", "ModelConfigError", (m) => (m.components.vae.dtype = "q4")],
+    ["an unknown dtype", "ModelConfigError", (m) => (m.components.vae.dtype = "q2")],
     ["an unknown key", "FormatError", (m) => (m.script = "https://example.org/x.js")],
     ["an unknown component", "FormatError", (m) => (m.components.unet = m.components.vae)],
-    ["no transformer", "FormatError", (m) => delete m.components.transformer],
+    ["no components", "FormatError", (m) => (m.components = {})],
     ["no source", "FormatError", (m) => delete m.source],
     ["a licence that is no text", "FormatError", (m) => (m.licence = { spdx: "MIT" })],
     ["components in a list", "FormatError", (m) => (m.components = [])],
     ["no shards", "FormatError", (m) => (m.components.vae.shards = [])],
-    ["a bad hash", "FormatError", (m) => (m.components.vae.shards[0].sha256 = "A".repeat(64))],
-    ["a short hash", "FormatError", (m) => (m.components.vae.shards[0].sha256 = "ab")],
+    ["a bad hash", "FormatError", (m) => (m.components.vae.shards[0].chunks[0] = "A".repeat(64))],
+    ["a short hash", "FormatError", (m) => (m.components.vae.shards[0].chunks[0] = "ab")],
     ["negative bytes", "FormatError", (m) => (m.components.vae.shards[0].bytes = -1)],
     ["bytes as text", "FormatError", (m) => (m.components.vae.shards[0].bytes = "12")],
     ["too few bytes", "FormatError", (m) => (m.components.vae.shards[0].bytes -= 4)],
     ["too many bytes", "FormatError", (m) => (m.components.vae.shards[0].bytes += 4)],
     ["too large a shard", "FormatError", (m) => (m.components.vae.shards[0].bytes = 2 ** 33)],
-    ["a large shard without pieces", "FormatError", (m) => (m.components.vae.shards[0].bytes = PIECE_BYTES + 4)],
-    ["pieces of a small shard", "FormatError", (m) => (m.components.vae.shards[0].pieces = ["ab"])],
+    ["a shard with too few hashes", "FormatError", (m) => (m.components.vae.shards[0].bytes = CHUNK_BYTES + 4)],
+    ["a shard with too many hashes", "FormatError", (m) => m.components.vae.shards[0].chunks.push("0".repeat(64))],
     ["the same file twice", "FormatError", (m) => m.components.vae.shards.push(m.components.vae.shards[0])],
     [
       "another component's file",
@@ -62,10 +63,13 @@ describe("a converted model's manifest", () => {
     ["no shape", "FormatError", (m) => (m.components.transformer.tensors[NAME].shape = [])],
     ["a shape that does not fit", "FormatError", (m) => (m.components.transformer.tensors[NAME].shape = [71, 288])],
     ["an unknown tensor dtype", "FormatError", (m) => (m.components.transformer.tensors[NAME].dtype = "I8")],
-    ["a shard that is not there", "FormatError", (m) => (m.components.transformer.tensors[NAME].shard = 1)],
-    ["an offset in the header", "FormatError", (m) => (m.components.transformer.tensors[NAME].offset = 8)],
-    ["an offset beyond the end", "FormatError", (m) => (m.components.transformer.tensors[NAME].offset = 1e9)],
-    ["an odd offset", "FormatError", (m) => (m.components.transformer.tensors[NAME].offset += 1)],
+    ["a shard that is not there", "FormatError", (m) => (m.components.transformer.tensors[NAME].parts[0].shard = 1)],
+    ["an offset in the header", "FormatError", (m) => (m.components.transformer.tensors[NAME].parts[0].offset = 8)],
+    ["an offset beyond the end", "FormatError", (m) => (m.components.transformer.tensors[NAME].parts[0].offset = 1e9)],
+    ["an odd offset", "FormatError", (m) => (m.components.transformer.tensors[NAME].parts[0].offset += 1)],
+    ["no parts", "FormatError", (m) => (m.components.transformer.tensors[NAME].parts = [])],
+    ["parts of half", "FormatError", (m) => (m.components.transformer.tensors[NAME].parts[0].bytes /= 2)],
+    ["a quantised vector", "FormatError", (m) => (m.components.transformer.tensors[NAME].dtype = "Q8")],
     ["a missing tensor", "FormatError", (m) => delete m.components.transformer.tensors[NAME]],
     ["a config that is a list", "FormatError", (m) => (m.components.vae.config = [])],
     ["a deep config", "FormatError", (m) => (m.scheduler = JSON.parse('{"a":'.repeat(20) + "1" + "}".repeat(20)))],

@@ -14,7 +14,7 @@ import { layoutFor } from "./check.ts";
 import type { Pipeline, PipelineComponent } from "./pipeline.ts";
 import { readPipeline } from "./pipeline.ts";
 import type { WrittenShard } from "./shards.ts";
-import { planShards, tensorEntries, writeShard } from "./shards.ts";
+import { ChunkHasher, planShards, tensorEntries, writeShard } from "./shards.ts";
 import { openSource } from "./source.ts";
 
 export interface ConvertOptions {
@@ -35,7 +35,7 @@ export interface ConvertReport {
 }
 
 /** Raise when the bytes of an output change for the same input, so that a rerun writes them again. */
-const LAYOUT_VERSION = 1;
+const LAYOUT_VERSION = 2;
 const RECORD = ".convert.json";
 
 interface ConversionRecord {
@@ -58,7 +58,7 @@ export async function convert(input: string, out: string, options: ConvertOption
   for (const component of pipeline.components) components[component.name] = await job.component(component);
   const manifest = checkManifest({
     format: "scanvas",
-    version: 1,
+    version: 2,
     className: pipeline.className,
     source: options.source ?? pipeline.source,
     licence: options.licence ?? pipeline.licence,
@@ -103,16 +103,16 @@ class Conversion {
       const plans = planShards(outputs, name, weight);
       const shards: WrittenShard[] = [];
       for (const plan of plans) {
-        const key = JSON.stringify([source.fingerprint, weight, plan.outputs]);
+        const key = JSON.stringify([source.fingerprint, weight, plan.pieces]);
         const inputHash = createHash("sha256").update(plan.header).update(key).digest("hex");
-        shards.push(await this.shard(plan.file, inputHash, (path) => writeShard(plan, path, source, weight)));
+        shards.push(await this.shard(plan.file, inputHash, (path) => writeShard(plan, path, source)));
       }
       for (const { clamped } of shards) {
         for (const [tensor, count] of Object.entries(clamped)) {
           this.notes.push(`${name}: ${tensor}: ${count} values beyond f16 were clamped to +-65504; f32 keeps them`);
         }
       }
-      return { config, dtype, shards: shards.map(({ shard }) => shard), tensors: tensorEntries(plans, weight) };
+      return { config, dtype, shards: shards.map(({ shard }) => shard), tensors: tensorEntries(plans) };
     } finally {
       await source.close();
     }
@@ -126,7 +126,7 @@ class Conversion {
     const path = join(this.out, file);
     this.current.add(file);
     const known = this.record.shards[file];
-    if (known?.input === input && (await hashFile(path)) === known.shard.sha256) {
+    if (known?.input === input && (await hashFile(path))?.join() === known.shard.chunks.join()) {
       this.options.onShard?.(file, known.shard.bytes, true);
       return known;
     }
@@ -182,10 +182,10 @@ function shorten(names: string[]): string {
   return names.length <= 6 ? names.join(", ") : `${names.slice(0, 5).join(", ")}, ... (${basename(names.at(-1)!)})`;
 }
 
-/** SHA-256 of a file in hex, undefined when it is not there. */
-async function hashFile(path: string): Promise<string | undefined> {
+/** SHA-256 of the chunks of a file, undefined when it is not there. */
+async function hashFile(path: string): Promise<string[] | undefined> {
   if (!(await stat(path).catch(() => undefined))?.isFile()) return undefined;
-  const hash = createHash("sha256");
-  for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20 })) hash.update(chunk as Buffer);
-  return hash.digest("hex");
+  const hasher = new ChunkHasher();
+  for await (const chunk of createReadStream(path, { highWaterMark: 2 ** 20 })) hasher.update(chunk as Buffer);
+  return hasher.digests();
 }

@@ -7,12 +7,21 @@ import { readElements } from "./source.ts";
 /** Elements read at once (4 MiB in f32). */
 const BLOCK = 2 ** 20;
 
-/** The values of one output in order, in blocks. @throws NumericalError naming the source tensor at the first NaN or Inf */
-export async function* produce(output: Output, source: TensorSource): AsyncGenerator<Float32Array> {
-  const { recipe } = output;
-  if (recipe.kind === "zeros") yield new Float32Array(output.shape.reduce((a, b) => a * b, 1));
-  else if (recipe.kind === "rows") yield* rows(recipe, source);
-  else yield* fold(recipe, output.shape, source);
+/**
+ * The values of rows [from, to) of one output in order, in blocks of whole rows.
+ * @throws NumericalError naming the source tensor at the first NaN or Inf
+ */
+export async function* produce(
+  output: Output,
+  source: TensorSource,
+  from = 0,
+  to = output.shape[0],
+): AsyncGenerator<Float32Array> {
+  const { recipe, shape } = output;
+  const row = shape.slice(1).reduce((a, b) => a * b, 1);
+  if (recipe.kind === "zeros") yield new Float32Array((to - from) * row);
+  else if (recipe.kind === "rows") yield* rows(recipe, source, (from * row) / recipe.row, (to * row) / recipe.row);
+  else for await (const all of fold(recipe, shape, source)) yield all.subarray(from * row, to * row);
 }
 
 /** The name under which the input has `wanted`: its own, or an alias. */
@@ -20,14 +29,22 @@ export function resolve(source: TensorSource, wanted: Source): string | undefine
   return [wanted.name, ...(wanted.aliases ?? [])].find((name) => source.tensors.has(name));
 }
 
-async function* rows(recipe: Recipe & { kind: "rows" }, source: TensorSource): AsyncGenerator<Float32Array> {
+/** Rows [from, to) of the recipe, which count through its sources. */
+async function* rows(
+  recipe: Recipe & { kind: "rows" },
+  source: TensorSource,
+  from: number,
+  to: number,
+): AsyncGenerator<Float32Array> {
   const { channels, taps, stride, row } = recipe;
   const length = channels * taps;
   const step = Math.max(1, Math.floor(BLOCK / row));
+  let first = 0; // row of the recipe at which a source starts
   for (const wanted of recipe.sources) {
     const total = wanted.shape.reduce((a, b) => a * b, 1) / length;
-    for (let begin = 0; begin < total; begin += step) {
-      const count = Math.min(step, total - begin);
+    const end = Math.min(total, to - first);
+    for (let begin = Math.max(0, from - first); begin < end; begin += step) {
+      const count = Math.min(step, end - begin);
       const values = await read(source, wanted, begin * length, count * length);
       if (row === length && (taps === 1 || channels === 1)) {
         yield values;
@@ -41,6 +58,7 @@ async function* rows(recipe: Recipe & { kind: "rows" }, source: TensorSource): A
       }
       yield out;
     }
+    first += total;
   }
 }
 
