@@ -6,10 +6,17 @@ export class Weights {
   constructor(
     private readonly component: string,
     private readonly tensors: ReadonlyMap<string, Tensor>,
+    private readonly prefix = "",
   ) {}
 
+  /** The same tensors, by what follows `prefix` and a dot in their names. */
+  under(prefix: string): Weights {
+    return new Weights(this.component, this.tensors, `${this.prefix}${prefix}.`);
+  }
+
   /** TensorError when it is missing or has another shape than `shape`. */
-  get(name: string, shape?: readonly number[]): Tensor {
+  get(key: string, shape?: readonly number[]): Tensor {
+    const name = this.prefix + key;
     const tensor = this.tensors.get(name);
     if (!tensor)
       throw new ScanvasError("TensorError", `${this.component}: tensor ${name} is missing; convert the model again`);
@@ -22,7 +29,7 @@ export class Weights {
     return tensor;
   }
 
-  optional(name: string): Tensor | undefined {
-    return this.tensors.get(name);
+  optional(key: string): Tensor | undefined {
+    return this.tensors.get(this.prefix + key);
   }
 }
