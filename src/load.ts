@@ -85,7 +85,13 @@ export async function loadModel(url: string, options: LoadOptions = {}): Promise
 /** Records one pass of everything at the smallest size: a weight that is missing or misshaped is refused before the download. */
 function checkTensors(model: Model): void {
   const size = VAE_FACTOR * model.denoiser.config.patchSize;
-  new Session(model, { height: size, width: size, halves: 1, guidanceMode: "batch", textTokens: 16 });
+  new Session(model, model.gpu.profile, {
+    height: size,
+    width: size,
+    halves: 1,
+    guidanceMode: "batch",
+    textTokens: 16,
+  });
   if (!model.text) return;
   const { config, weights } = model.text;
   const ids = makeTensor("ids", [1], "u32");

@@ -228,10 +228,10 @@ export class LocalPipeline {
       gpu.checkLost();
       return this.#session;
     }
-    const session = new Session(this.model, shape); // refuses impossible sizes before the old session is given up
+    const session = new Session(this.model, gpu.profile, shape); // refuses impossible sizes before the old session is given up
     this.#session?.dispose();
     this.#session = undefined;
-    await session.prepare();
+    await session.prepare(gpu);
     return (this.#session = session);
   }
 }

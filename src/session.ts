@@ -1,14 +1,23 @@
 import { ScanvasError, throwIfAborted } from "./errors.ts";
 import { planMemory, type MemoryPlan } from "./gpu/plan.ts";
 import { Program, type Timing } from "./gpu/program.ts";
-import { Recording } from "./gpu/recording.ts";
+import type { Gpu } from "./gpu/device.ts";
+import { Recording, type DeviceProfile } from "./gpu/recording.ts";
 import { makeTensor, type Tensor } from "./gpu/tensor.ts";
 import { checkFinite, guideAndStep } from "./kernels/elementwise.ts";
-import type { Model } from "./load.ts";
+import type { DenoiserConfig } from "./model/config.ts";
 import { conditionTensors, makeConditions, recordConditions, recordDenoiser } from "./model/denoiser.ts";
 import { positionTable, timestepEmbedding, TIMESTEP_CHANNELS } from "./model/embeddings.ts";
+import type { ImageConfig } from "./model/image_config.ts";
 import { recordImageDecoder } from "./model/image_decoder.ts";
+import type { Weights } from "./model/weights.ts";
 import type { SamplerPlan, Step } from "./sampler/step.ts";
+
+/** What a session runs. Without `image` it cannot decode. */
+export interface SessionModel {
+  readonly denoiser: { readonly config: DenoiserConfig; readonly weights: Weights };
+  readonly image: { readonly config: ImageConfig; readonly weights: Weights } | undefined;
+}
 
 /** What decides the shape of every tensor of a picture. */
 export interface SessionShape {
@@ -43,6 +52,7 @@ export class Session {
   readonly #image: Tensor | undefined;
   readonly #recordings: { conditions: Recording; step: Recording; decode: Recording | undefined };
   readonly #plan: MemoryPlan;
+  #gpu: Gpu | undefined;
   #programs: { conditions: Program; step: Program; decode: Program | undefined } | undefined;
   #freeWorkspace: (() => void) | undefined;
   #flagStaging: GPUBuffer | undefined;
@@ -51,11 +61,11 @@ export class Session {
 
   /** Records and plans; touches no device. LimitError when some tensor cannot be bound on this device. */
   constructor(
-    private readonly model: Model,
+    private readonly model: SessionModel,
+    profile: DeviceProfile,
     readonly shape: SessionShape,
   ) {
     const { config, weights } = model.denoiser;
-    const { profile } = model.gpu;
     const latentHeight = shape.height / VAE_FACTOR;
     const latentWidth = shape.width / VAE_FACTOR;
     const keep = (label: string, dims: readonly number[], type: "f32" | "u32" = "f32"): Tensor => {
@@ -142,9 +152,9 @@ export class Session {
     return this.#recordings.step.commands.length;
   }
 
-  /** Allocates, compiles and binds. On failure everything is given back. */
-  async prepare(): Promise<void> {
-    const { gpu } = this.model;
+  /** Allocates, compiles and binds on the device whose profile the session was recorded for. On failure everything is given back. */
+  async prepare(gpu: Gpu): Promise<void> {
+    this.#gpu = gpu;
     try {
       await gpu.arena.allocate(this.#persistent);
       this.#freeWorkspace = await gpu.arena.workspace(this.#plan);
@@ -169,8 +179,8 @@ export class Session {
 
   /** Sets the text: one [tokens, caption] array a half (unconditional first), padded and masked here; then keys and values. */
   async setText(halves: readonly Float32Array[], signal: AbortSignal | undefined): Promise<void> {
-    const { gpu, denoiser } = this.model;
-    const channels = denoiser.config.captionChannels;
+    const gpu = this.#gpu!;
+    const channels = this.model.denoiser.config.captionChannels;
     const rows = this.shape.textTokens;
     for (const { embeds, mask, half } of this.#passes) {
       const batch = embeds.shape[0]!;
@@ -189,8 +199,8 @@ export class Session {
 
   /** Starts a picture from noise [C, h, w]. */
   start(noise: Float32Array<ArrayBuffer>): void {
-    this.model.gpu.write(this.#latents, noise);
-    this.model.gpu.write(this.#previousX0, new Float32Array(noise.length));
+    this.#gpu!.write(this.#latents, noise);
+    this.#gpu!.write(this.#previousX0, new Float32Array(noise.length));
   }
 
   /** The numbers of all steps, made before the loop so that the loop makes nothing. */
@@ -206,7 +216,7 @@ export class Session {
     guidanceScale: number,
     signal?: AbortSignal,
   ): Promise<void> {
-    const { gpu } = this.model;
+    const gpu = this.#gpu!;
     gpu.write(this.#step, stepValues(step, guidanceScale, this.#stepData));
     gpu.write(this.#timestep, timestep);
     gpu.write(this.#flag, this.#noFlag);
@@ -217,7 +227,7 @@ export class Session {
 
   /** Latents -> RGB in 0..1, [3, H, W]. */
   async decode(signal?: AbortSignal): Promise<Float32Array<ArrayBuffer>> {
-    const { gpu } = this.model;
+    const gpu = this.#gpu!;
     if (!this.#programs!.decode || !this.#image)
       throw new ScanvasError("ModelConfigError", "scanvas: this model has no vae");
     gpu.write(this.#flag, this.#noFlag);
@@ -232,18 +242,17 @@ export class Session {
   }
 
   readLatents(): Promise<Float32Array<ArrayBuffer>> {
-    return this.model.gpu.readF32(this.#latents);
+    return this.#gpu!.readF32(this.#latents);
   }
 
   dispose(): void {
-    const { arena } = this.model.gpu;
     for (const program of Object.values(this.#programs ?? {})) program?.dispose();
     this.#programs = undefined;
     this.#freeWorkspace?.();
     this.#freeWorkspace = undefined;
     this.#flagStaging?.destroy();
     this.#flagStaging = undefined;
-    arena.release(this.#persistent);
+    this.#gpu?.arena.release(this.#persistent);
   }
 
   #check(rec: Recording, tensor: Tensor, stage: string): void {
@@ -251,7 +260,7 @@ export class Session {
   }
 
   async #readFlag(): Promise<void> {
-    const { gpu } = this.model;
+    const gpu = this.#gpu!;
     const staging = this.#flagStaging!;
     const encoder = gpu.device.createCommandEncoder({ label: "flag" });
     encoder.copyBufferToBuffer(this.#flag.buffer!, 0, staging, 0, 16);

@@ -132,10 +132,10 @@ describe("while pictures are made", () => {
     const { arena } = pipeline.model.gpu;
     const before = arena.bytes;
     const alive = seen.alive.size;
-    const session = new Session(pipeline.model, shape);
+    const session = new Session(pipeline.model, pipeline.model.gpu.profile, shape);
     expect(arena.bytes, "planning allocates nothing").toBe(before);
     expect(seen.alive.size).toBe(alive);
-    await session.prepare();
+    await session.prepare(pipeline.model.gpu);
     expect(arena.bytes - before).toBe(session.bytes);
     const { bytes } = session;
     session.dispose();
@@ -147,8 +147,8 @@ describe("while pictures are made", () => {
 
   it("plans less memory for guidance in passes than in one batch", () => {
     const shape = { height: 128, width: 128, halves: 2, textTokens: 16 } as const;
-    const batch = new Session(pipeline.model, { ...shape, guidanceMode: "batch" }).bytes;
-    const passes = new Session(pipeline.model, { ...shape, guidanceMode: "passes" }).bytes;
+    const batch = new Session(pipeline.model, pipeline.model.gpu.profile, { ...shape, guidanceMode: "batch" }).bytes;
+    const passes = new Session(pipeline.model, pipeline.model.gpu.profile, { ...shape, guidanceMode: "passes" }).bytes;
     expect(passes).toBeLessThan(batch);
   });
 
