@@ -10,9 +10,11 @@ import { recordTextEncoder } from "./model/text_encoder.ts";
 import { Weights } from "./model/weights.ts";
 import { Session, VAE_FACTOR } from "./session.ts";
 import { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
-import { fetchFile, fetchManifest } from "./weights/fetch.ts";
 import { streamWeights } from "./weights/load.ts";
 import { COMPONENTS, downloadBytes, type ComponentName, type FileEntry, type Manifest } from "./weights/manifest.ts";
+import { commitModel, fetchManifest } from "./weights/models.ts";
+import { fetchFile, type ObtainOptions } from "./weights/obtain.ts";
+import { Ring } from "./weights/ring.ts";
 import { openStore, type WeightStore } from "./weights/store.ts";
 import type { Progress } from "./worker/api.ts";
 
@@ -38,13 +40,15 @@ export interface LoadOptions extends GpuOptions {
  */
 export async function loadModel(url: string, options: LoadOptions = {}): Promise<Model> {
   const { signal, onProgress } = options;
-  const manifest = await fetchManifest(url, { signal });
+  const store = options.store === false ? undefined : (options.store ?? (await openStore()));
+  const source = { ...(signal && { signal }), ...(store && { store }) };
+  const manifest = await fetchManifest(url, source);
   const configs = {
     denoiser: parseDenoiserConfig(manifest.components.transformer!.config),
     text: manifest.components.text_encoder && parseTextConfig(manifest.components.text_encoder.config),
     image: manifest.components.vae && parseImageConfig(manifest.components.vae.config),
   };
-  const tokenizer = configs.text && (await fetchTokenizer(url, manifest, signal));
+  const tokenizer = configs.text && (await fetchTokenizer(url, manifest, source));
   const gpu = await Gpu.request(options);
   try {
     throwIfAborted(signal);
@@ -62,19 +66,20 @@ export async function loadModel(url: string, options: LoadOptions = {}): Promise
     };
     checkTensors(model);
 
-    const store = options.store === false ? undefined : (options.store ?? (await openStore()));
+    const ring = new Ring();
     const total = downloadBytes(manifest);
     let before = 0;
     for (const name of parts) {
       const part = tensors.get(name)!;
       await streamWeights(url, manifest, name, sinkInto(gpu, part), {
-        ...(signal ? { signal } : {}),
-        ...(store ? { store } : {}),
+        ...source,
+        ring,
         onProgress: ({ loaded }) =>
           onProgress?.({ stage: "download", step: before + loaded, total, bytes: before + loaded }),
       });
       before += downloadBytes(manifest, [name]);
     }
+    if (store) await commitModel(url, store);
     return model;
   } catch (error) {
     gpu.dispose();
@@ -122,7 +127,7 @@ function sinkInto(gpu: Gpu, tensors: ReadonlyMap<string, Tensor>): Parameters<ty
   };
 }
 
-async function fetchTokenizer(url: string, manifest: Manifest, signal: AbortSignal | undefined): Promise<Tokenizer> {
+async function fetchTokenizer(url: string, manifest: Manifest, source: ObtainOptions): Promise<Tokenizer> {
   if (!manifest.tokenizer) {
     throw new ScanvasError(
       "ModelConfigError",
@@ -131,7 +136,7 @@ async function fetchTokenizer(url: string, manifest: Manifest, signal: AbortSign
   }
   const json = async (entry: FileEntry | undefined): Promise<unknown> => {
     if (!entry) return undefined;
-    const text = new TextDecoder().decode(await fetchFile(url, entry, signal ? { signal } : {}));
+    const text = new TextDecoder().decode(await fetchFile(url, entry, source));
     try {
       return JSON.parse(text) as unknown;
     } catch (cause) {

@@ -1,21 +1,10 @@
 /**
- * Downloads that are either right or a named error. Nothing is handed on before its SHA-256 matches; what a misconfigured host
- * sends instead of weights (a web page, a Git LFS pointer, half a file) is recognised and said. A broken transfer is resumed
- * where it stopped when the host allows it.
+ * Pieces of files that are either right or a named error: nothing is handed on before its SHA-256 matches. A broken transfer is
+ * resumed where it stopped, and no byte is asked for twice where the host lets us: what is verified stays, and so does what has
+ * come of a piece that was cut.
  */
-import { ScanvasError, throwIfAborted } from "../errors.ts";
-import type { FileEntry, Manifest } from "./manifest.ts";
-import { MAX_MANIFEST_BYTES, parseManifest } from "./manifest.ts";
-
-export interface FetchOptions {
-  signal?: AbortSignal;
-  /** Instead of the global fetch (tests, authentication). */
-  fetch?: typeof fetch;
-  /** Wait before the second try in ms; doubles for each further one. Default 500. A Retry-After header goes first. */
-  retryDelay?: number;
-  /** A transfer that brings no byte for so many ms is cut and resumed. Default 30000. */
-  idleTimeout?: number;
-}
+import { ScanvasError } from "../errors.ts";
+import { type FetchOptions, refuseImpostor, request, Retryable, retrying, Transfer } from "./http.ts";
 
 /** Bytes [begin, end) of the file at `url`, which has `fileBytes` bytes, and their SHA-256 in hex. */
 export interface Piece {
@@ -24,21 +13,6 @@ export interface Piece {
   end: number;
   fileBytes: number;
   sha256: string;
-}
-
-const TRIES = 3;
-const MAX_WAIT = 60_000;
-const LFS = "version https://git-lfs";
-
-/** A failure that another try may mend. */
-class Retryable extends Error {
-  constructor(
-    readonly error: ScanvasError,
-    readonly status = 0,
-    readonly wait = 0,
-  ) {
-    super(error.message);
-  }
 }
 
 /** The directory URL of a model, ending in a slash. @throws InvalidArgumentError when it is not http(s) */
@@ -58,219 +32,177 @@ export function modelUrl(baseUrl: string): URL {
   return url;
 }
 
-/** The address of a file of a model; the query of `base` (signed URLs) is kept. `file` has passed `parseManifest`. */
+/**
+ * The address of a file of a model; the query of `base` (signed URLs) is kept.
+ * @throws FormatError when it lies outside `base`, whatever way its name found past `parseManifest`
+ */
 export function fileUrl(base: URL, file: string): string {
   const url = new URL(file, base);
+  if (url.origin !== base.origin || !url.pathname.startsWith(base.pathname)) {
+    throw new ScanvasError("FormatError", `the file "${file}" lies outside the model's folder ${base.href}`);
+  }
   url.search = base.search;
   return url.href;
 }
 
-/**
- * Fetches and checks manifest.json under `baseUrl`. `integrity`, the SHA-256 of the manifest in hex, pins the whole model.
- * @throws NetworkError, FormatError, ModelConfigError, IntegrityError, AbortError
- */
-export async function fetchManifest(
-  baseUrl: string,
-  options: FetchOptions & { integrity?: string } = {},
-): Promise<Manifest> {
-  const url = fileUrl(modelUrl(baseUrl), "manifest.json");
-  const bytes = await retrying(options, async () => {
-    const attempt = await open(url, {}, options);
-    const parts: Uint8Array[] = [];
-    let size = 0;
-    await attempt.read((chunk) => {
-      parts.push(chunk.slice());
-      size += chunk.length;
-      if (size > MAX_MANIFEST_BYTES)
-        throw new ScanvasError("FormatError", `${url} is over ${MAX_MANIFEST_BYTES} bytes`);
-      return true;
-    });
-    return new Uint8Array(await new Blob(parts as BlobPart[]).arrayBuffer());
-  });
-  refuseImpostor(bytes, url);
-  if (options.integrity !== undefined) await verify(bytes, options.integrity, url);
-  return parseManifest(new TextDecoder().decode(bytes));
-}
-
-/** Fetches one small file that the manifest names, verified. @throws as `fetchPiece` */
-export async function fetchFile(baseUrl: string, entry: FileEntry, options: FetchOptions = {}): Promise<Uint8Array> {
-  const target = new Uint8Array(entry.bytes);
-  const url = fileUrl(modelUrl(baseUrl), entry.file);
-  await fetchPiece({ url, begin: 0, end: entry.bytes, fileBytes: entry.bytes, sha256: entry.sha256 }, target, options);
-  return target;
-}
+/** Answers that go on beyond the piece they were opened for; of so many files at once. */
+const KEPT_ANSWERS = 2;
 
 /**
- * Fills `target` (end - begin bytes) with verified bytes. `onBytes` hears every gain, negative when a try starts over.
- * @throws NetworkError (no connection, HTTP error), FormatError (web page, LFS pointer), TruncatedError, IntegrityError, AbortError
+ * The downloads of one load. It remembers what its requests taught: whether the host honours Range, which version of a file it
+ * serves. Pieces of one file are to be asked for in the order of the file. `close` when done.
  */
-export async function fetchPiece(
-  piece: Piece,
-  target: Uint8Array<ArrayBuffer>,
-  options: FetchOptions = {},
-  onBytes: (change: number) => void = () => {},
-): Promise<void> {
-  let got = 0; // bytes of target that are filled
-  let reload = false; // the HTTP cache may hold the broken copy
-  const restart = () => {
-    onBytes(-got);
-    got = 0;
-  };
-  const attempt = async () => {
-    const from = piece.begin + got;
-    // no If-Range: across origins it would need a preflight, and a file that changed in between fails its hash
-    const partial = from > 0 || piece.end < piece.fileBytes;
-    const headers: HeadersInit = partial ? { Range: `bytes=${from}-${piece.end - 1}` } : {};
-    const { response, read } = await open(piece.url, { headers, ...(reload && { cache: "reload" }) }, options).catch(
-      (error: unknown) => {
-        if (error instanceof Retryable && error.status === 416) restart();
-        throw error;
-      },
+export class Downloads {
+  /** What the last answer to a Range said; unknown at first, when one request goes ahead alone to find out. */
+  private ranges: boolean | undefined;
+  private pioneer: Promise<unknown> | undefined;
+  private readonly validators = new Map<string, string>();
+  /** By file: the piece asked for last, and, where Range is ignored, the answer that can go on with the next. */
+  private readonly previous = new Map<string, Promise<void>>();
+  private readonly answers = new Map<string, Transfer>();
+
+  constructor(private readonly options: FetchOptions) {}
+
+  /**
+   * Fills `target` (end - begin bytes) with verified bytes. `onBytes` hears every gain, negative when a try starts over.
+   * @throws NetworkError (no connection, HTTP error), FormatError (web page, LFS pointer), TruncatedError, IntegrityError, AbortError
+   */
+  fetch(piece: Piece, target: Uint8Array<ArrayBuffer>, onBytes: (change: number) => void = () => {}): Promise<void> {
+    const done = this.fill(piece, target, onBytes, this.previous.get(piece.url));
+    this.previous.set(
+      piece.url,
+      done.catch(() => {}), // only to be waited for
     );
-    let skip = 0;
-    const start = /^bytes (\d+)-/.exec(response.headers.get("content-range") ?? "")?.[1];
-    if (response.status !== 206 || Number(start ?? from) !== from) {
-      // the whole file, or a range other than the one asked for
-      if (got) restart();
-      skip = piece.begin - (response.status === 206 ? Number(start) : 0);
-    }
-    let tooLong = skip < 0;
-    await read((chunk) => {
-      const part = chunk.subarray(Math.min(Math.max(skip, 0), chunk.length));
-      skip -= chunk.length - part.length;
-      const fits = part.subarray(0, target.length - got);
-      target.set(fits, got);
-      got += fits.length;
-      onBytes(fits.length);
-      if (fits.length < part.length && piece.end === piece.fileBytes) tooLong = true;
-      return !tooLong && (got < target.length || piece.end === piece.fileBytes);
-    });
-    if (piece.begin === 0) refuseImpostor(target.subarray(0, got), piece.url);
-    if (got < target.length) {
-      const what = `${piece.url} ended after ${piece.begin + got} of ${piece.fileBytes} bytes`;
-      throw new Retryable(new ScanvasError("TruncatedError", what));
-    }
-    try {
-      if (tooLong) throw new ScanvasError("IntegrityError", `${piece.url} is longer than ${piece.fileBytes} bytes`);
-      await verify(target, piece.sha256, piece.url);
-    } catch (error) {
-      restart();
-      if (reload) throw error;
-      reload = true; // one more time, past every cache
-      throw new Retryable(error as ScanvasError);
-    }
-  };
-  await retrying(options, attempt, () => got / target.length);
-}
-
-/**
- * Runs `attempt` up to three times. A try that moved `progress` (0..1) by a sixteenth or more counts as the first again: a line
- * that drops every few MB gets through.
- */
-async function retrying<T>(options: FetchOptions, attempt: () => Promise<T>, progress = () => 0): Promise<T> {
-  let best = 0;
-  for (let tries = 1; ; tries++) {
-    throwIfAborted(options.signal);
-    try {
-      return await attempt();
-    } catch (error) {
-      throwIfAborted(options.signal);
-      if (!(error instanceof Retryable)) throw error;
-      if (progress() >= best + 1 / 16) tries = 1;
-      best = Math.max(best, progress());
-      if (tries >= TRIES) throw error.error;
-      const backoff = (options.retryDelay ?? 500) * 2 ** (tries - 1);
-      await sleep(error.wait || backoff * (0.75 + Math.random() / 2), options.signal);
-    }
+    return done;
   }
-}
 
-/** Starts one request and looks at its head; `read` hands chunks to a callback until it returns false or the body ends. */
-async function open(url: string, init: RequestInit, options: FetchOptions) {
-  const patience = options.idleTimeout ?? 30_000;
-  const idle = new AbortController();
-  const cancel = () => idle.abort(options.signal?.reason ?? new Error(`no byte for ${patience} ms`));
-  options.signal?.addEventListener("abort", cancel, { once: true });
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const alive = () => {
-    clearTimeout(timer);
-    timer = setTimeout(cancel, patience);
-  };
-  const close = () => {
-    clearTimeout(timer);
-    options.signal?.removeEventListener("abort", cancel);
-  };
-  const failed = (cause: unknown): never => {
-    close();
-    idle.abort(); // frees the connection
-    if (cause instanceof ScanvasError || cause instanceof Retryable) throw cause;
-    const detail = cause instanceof Error ? cause.message : String(cause);
-    throw new Retryable(new ScanvasError("NetworkError", `${url}: ${detail}; check the connection`, { cause }));
-  };
-  alive();
-  const response = await (options.fetch ?? fetch)(url, { ...init, signal: idle.signal }).catch(failed);
-  try {
-    checkHead(response, url);
-  } catch (error) {
-    failed(error);
+  /** Frees the connections. */
+  close(): void {
+    for (const answer of this.answers.values()) answer.close();
+    this.answers.clear();
   }
-  const read = async (onChunk: (chunk: Uint8Array) => boolean): Promise<void> => {
-    try {
-      const reader = response.body!.getReader();
-      for (;;) {
-        alive();
-        const { done, value } = await reader.read();
-        if (done) break;
-        if (!onChunk(value)) {
-          await reader.cancel();
-          break;
+
+  private async fill(
+    piece: Piece,
+    target: Uint8Array<ArrayBuffer>,
+    onBytes: (change: number) => void,
+    previous: Promise<void> | undefined,
+  ): Promise<void> {
+    let got = 0; // bytes of target that are filled
+    let wrong = 0; // times that they were not what they should be
+    const restart = () => {
+      onBytes(-got);
+      got = 0;
+    };
+    const attempt = async (address: string) => {
+      const partial = piece.begin > 0 || piece.end < piece.fileBytes;
+      while (partial && this.ranges === undefined && this.pioneer) await this.pioneer;
+      if (partial && this.ranges === false) await previous; // it may leave an answer to go on with
+      const tooShort = () =>
+        new Retryable(
+          new ScanvasError(
+            "TruncatedError",
+            `${piece.url} ended after ${piece.begin + got} of ${piece.fileBytes} bytes`,
+          ),
+        );
+      const answer = await this.answerFrom(piece, piece.begin + got, address).catch((error: unknown) => {
+        if (!(error instanceof Retryable) || error.status !== 416) throw error;
+        const refusal = tooShort(); // there is nothing from there on, the host says
+        restart();
+        throw refusal;
+      });
+      try {
+        if (answer.position <= piece.begin) restart(); // these bytes come again, perhaps of a newer version: take them
+        await answer.skipTo(piece.begin + got);
+        let ended = answer.position < piece.begin + got;
+        while (!ended && got < target.length) {
+          const bytes = await answer.next(target.length - got);
+          target.set(bytes, got);
+          got += bytes.length;
+          onBytes(bytes.length);
+          ended = bytes.length === 0;
         }
+        if (piece.begin === 0) refuseImpostor(target.subarray(0, got), piece.url);
+        if (ended) throw tooShort();
+        await verify(target, piece.sha256, piece.url);
+      } catch (error) {
+        answer.close();
+        if (!(error instanceof ScanvasError) || error.name !== "IntegrityError") throw error;
+        restart();
+        if (++wrong > 1) throw error;
+        throw new Retryable(error);
       }
-      close();
-    } catch (error) {
-      failed(error);
+      this.keep(piece, answer);
+    };
+    await retrying(piece.url, this.options, attempt, () => got / target.length);
+  }
+
+  /** An answer that brings the bytes of the file from `from` on, or from some place before. */
+  private async answerFrom(piece: Piece, from: number, address: string): Promise<Transfer> {
+    const kept = this.answers.get(piece.url);
+    this.answers.delete(piece.url);
+    if (kept && kept.position <= from) return kept;
+    kept?.close();
+    if (from === 0 && piece.end === piece.fileBytes) return this.whole(piece, address);
+    const answer = this.ranged(piece, from, address);
+    if (this.ranges === undefined) {
+      const back = () => (this.pioneer = undefined);
+      this.pioneer = answer.then(back, back);
     }
-  };
-  return { response, read };
-}
-
-function checkHead(response: Response, url: string): void {
-  const { status } = response;
-  if (url.startsWith("https:") && response.url.startsWith("http:")) {
-    throw new ScanvasError("NetworkError", `${url} redirects to an unencrypted address`);
+    return answer;
   }
-  if (!response.ok) {
-    const error = new ScanvasError("NetworkError", `${url}: HTTP ${status} ${response.statusText}`.trimEnd());
-    if (status === 429 || status === 408 || status === 416 || status >= 500) {
-      throw new Retryable(error, status, retryAfter(response.headers.get("retry-after")));
+
+  private async whole(piece: Piece, address: string): Promise<Transfer> {
+    const { response, line } = await request(address, {}, this.options);
+    this.remember(piece.url, response);
+    return new Transfer(0, piece.end, response, line);
+  }
+
+  private async ranged(piece: Piece, from: number, address: string): Promise<Transfer> {
+    const headers: Record<string, string> = { Range: `bytes=${from}-${piece.end - 1}` };
+    const validator = this.validators.get(piece.url);
+    // Across origins If-Range would need a preflight, which most hosts of files refuse; there the hash alone finds a change.
+    if (validator && isSameOrigin(address)) headers["If-Range"] = validator;
+    const { response, line } = await request(address, { headers }, this.options);
+    const otherwise = (got: string) =>
+      new Retryable(new ScanvasError("NetworkError", `${piece.url}: the host answered with ${got}, not from ${from}`));
+    const known = this.ranges;
+    this.ranges = response.status === 206;
+    if (this.ranges) {
+      this.remember(piece.url, response);
+      const start = /^bytes (\d+)-/.exec(response.headers.get("content-range") ?? "")?.[1];
+      const position = Number(start ?? from);
+      if (position <= from) return new Transfer(position, piece.end, response, line);
+      return line.fail(otherwise(`bytes from ${position}`));
     }
-    throw error;
+    this.validators.set(piece.url, ""); // if it was If-Range that did not match, it need not be asked again
+    // A host that honoured Range before: asking once more is cheaper than the way from the start of the file.
+    if (known && from > 0) return line.fail(otherwise("the whole file"));
+    return new Transfer(0, piece.fileBytes, response, line);
   }
-  if (/^text\/html\b/i.test(response.headers.get("content-type") ?? "")) throw webPage(url);
-}
 
-/** Retry-After (seconds or a date) in ms, at most a minute. */
-function retryAfter(header: string | null): number {
-  if (!header) return 0;
-  const seconds = Number(header);
-  const wait = Number.isNaN(seconds) ? Date.parse(header) - Date.now() : seconds * 1000;
-  return Math.min(Math.max(wait || 0, 0), MAX_WAIT);
-}
-
-function webPage(url: string): ScanvasError {
-  return new ScanvasError("FormatError", `got a web page, not model files: ${url}; check the address and the server`);
-}
-
-/** What servers send in place of a file, told by its first bytes. */
-function refuseImpostor(bytes: Uint8Array, url: string): void {
-  const start = new TextDecoder("latin1").decode(bytes.subarray(0, 64)).trimStart().toLowerCase();
-  if (start.startsWith("<!doctype html") || start.startsWith("<html")) throw webPage(url);
-  if (start.startsWith(LFS)) {
-    throw new ScanvasError(
-      "FormatError",
-      `${url} is a Git LFS pointer, not the file; run "git lfs pull" on the server`,
-    );
+  /** The version of a file, from the first answer. */
+  private remember(url: string, { headers }: Response): void {
+    if (this.validators.has(url)) return;
+    const etag = headers.get("etag") ?? "";
+    const strong = etag.startsWith('"') ? etag : "";
+    this.validators.set(url, strong || (etag ? "" : (headers.get("last-modified") ?? "")));
   }
+
+  /** Keeps an answer that goes on with the next piece of its file, as a host that ignores Range gives it. */
+  private keep(piece: Piece, answer: Transfer): void {
+    if (answer.position >= answer.end) return answer.close();
+    this.answers.set(piece.url, answer);
+    if (this.answers.size <= KEPT_ANSWERS) return;
+    const [oldest, unused] = this.answers.entries().next().value!;
+    this.answers.delete(oldest);
+    unused.close();
+  }
+}
+
+function isSameOrigin(url: string): boolean {
+  const page = (globalThis as { location?: { origin: string } }).location;
+  return !page || new URL(url).origin === page.origin;
 }
 
 /** SHA-256 in lower-case hex. */
@@ -282,7 +214,8 @@ export async function sha256Hex(bytes: Uint8Array<ArrayBuffer>): Promise<string>
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-async function verify(bytes: Uint8Array<ArrayBuffer>, sha256: string, url: string): Promise<void> {
+/** @throws IntegrityError when the bytes are not those of `sha256` */
+export async function verify(bytes: Uint8Array<ArrayBuffer>, sha256: string, url: string): Promise<void> {
   const got = await sha256Hex(bytes);
   if (got !== sha256.toLowerCase()) {
     throw new ScanvasError(
@@ -290,16 +223,4 @@ async function verify(bytes: Uint8Array<ArrayBuffer>, sha256: string, url: strin
       `${url}: got SHA-256 ${got}, expected ${sha256}; the file was changed or damaged`,
     );
   }
-}
-
-function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal?.addEventListener("abort", done);
-  });
 }

@@ -1,12 +1,13 @@
 /**
- * Streams the tensors of a component, in order, into a sink: network or local store -> SHA-256 -> sink. Four chunks of at
- * most 8 MiB are in memory at most, whatever the size of the model.
+ * Streams the tensors of a component, in order, into a sink: store or network -> SHA-256 -> sink. Four chunks of at most 8 MiB
+ * are in memory at most, whatever the size of the model.
  */
 import { ScanvasError, throwIfAborted } from "../errors.ts";
-import type { FetchOptions, Piece } from "./fetch.ts";
-import { fetchPiece, fileUrl, modelUrl, sha256Hex } from "./fetch.ts";
+import { Downloads, fileUrl, modelUrl, type Piece } from "./fetch.ts";
 import type { ComponentManifest, ComponentName, Manifest, Shard, TensorEntry } from "./manifest.ts";
-import { CHUNK_BYTES, downloadBytes, partName, storedAs } from "./manifest.ts";
+import { CHUNK_BYTES, partName, storedAs } from "./manifest.ts";
+import { obtain, type ObtainOptions } from "./obtain.ts";
+import { Ring, RING_BUFFERS } from "./ring.ts";
 import { parseHeader, readHeaderLength } from "./safetensors.ts";
 import type { WeightStore } from "./store.ts";
 
@@ -18,7 +19,7 @@ export interface WeightSink {
   tensor(name: string, entry: TensorEntry, bytes: Uint8Array<ArrayBuffer>, begin: number): void | Promise<void>;
 }
 
-/** `loaded` of `total` bytes are here; it never falls. */
+/** `loaded` of `total` bytes are here, from the store or the network; it never falls and ends at `total`. */
 export interface DownloadProgress {
   stage: "download";
   component: ComponentName;
@@ -26,17 +27,17 @@ export interface DownloadProgress {
   total: number;
 }
 
-export interface StreamOptions extends FetchOptions {
-  store?: WeightStore;
+export interface StreamOptions extends ObtainOptions {
   onProgress?: (progress: DownloadProgress) => void;
+  /** The staging memory; one for all calls of a load keeps it at 32 MiB. Default: one of its own. */
+  ring?: Ring;
+  /** Only these tensors are delivered, and only the chunks that they lie in obtained. Default: all. */
+  tensors?: ReadonlySet<string>;
 }
 
-/** Requests in flight, and pieces in memory. */
-const WINDOW = 4;
-
 /**
- * @throws InvalidArgumentError when the model has no such component; NetworkError, FormatError, TruncatedError, IntegrityError
- * as `fetchPiece`; AbortError. After an error nothing is in flight and nothing unverified was stored or handed on.
+ * @throws InvalidArgumentError when the model has no such component or tensor; NetworkError, FormatError, TruncatedError,
+ * IntegrityError as `obtain`; AbortError. After an error nothing is in flight and nothing unverified was stored or handed on.
  */
 export async function streamWeights(
   baseUrl: string,
@@ -45,51 +46,127 @@ export async function streamWeights(
   sink: WeightSink,
   options: StreamOptions = {},
 ): Promise<void> {
+  const { part, pieces } = locate(baseUrl, manifest, component);
+  const { tensors: wanted } = options;
+  const missing = [...(wanted ?? [])].find((name) => !Object.hasOwn(part.tensors, name));
+  if (missing !== undefined) {
+    throw new ScanvasError("InvalidArgumentError", `the ${component} at ${baseUrl} has no tensor "${missing}"`);
+  }
+  const byShard = tensorsByShard(part);
+  const isWanted = ({ name }: Placed) => !wanted || wanted.has(name);
+  const chosen = wanted
+    ? pieces.filter((piece) => byShard[piece.shard].some((placed) => isWanted(placed) && overlap(placed, piece)))
+    : pieces;
+  await pump(component, chosen, options, async (bytes, { shard, begin, end }) => {
+    if (begin === 0) checkHeader(bytes, part.shards[shard], byShard[shard]);
+    for (const placed of byShard[shard]) {
+      const span = isWanted(placed) && overlap(placed, { begin, end });
+      if (!span) continue;
+      throwIfAborted(options.signal);
+      const view = bytes.subarray(span.from - begin, span.to - begin);
+      await sink.tensor(placed.name, placed.entry, view, placed.start + span.from - placed.offset);
+    }
+  });
+}
+
+/**
+ * Downloads what the store has not yet of a component. What is there is trusted by its size: the hash is looked at when it is
+ * read. Returns whether all of it is in the store; false as soon as it takes no more (`store.problem` says why).
+ * @throws as `streamWeights`
+ */
+export async function prefetchWeights(
+  baseUrl: string,
+  manifest: Manifest,
+  component: ComponentName,
+  options: Omit<StreamOptions, "tensors"> & { store: WeightStore },
+): Promise<boolean> {
+  const { pieces } = locate(baseUrl, manifest, component);
+  const { store } = options;
+  const present = await Promise.all(pieces.map(({ sha256, begin, end }) => store.has(sha256, end - begin)));
+  const missing = pieces.filter((_, i) => !present[i]);
+  let kept = true;
+  await pump(component, missing, { ...options, before: bytesOf(pieces) - bytesOf(missing) }, async (_, piece) => {
+    kept = await store.has(piece.sha256, piece.end - piece.begin);
+    return kept;
+  });
+  return kept;
+}
+
+type PlacedPiece = Piece & { shard: number };
+
+function locate(
+  baseUrl: string,
+  manifest: Manifest,
+  component: ComponentName,
+): { part: ComponentManifest; pieces: PlacedPiece[] } {
   const part = manifest.components[component];
   if (!part) throw new ScanvasError("InvalidArgumentError", `the model at ${baseUrl} has no ${component}`);
-  const pieces = part.shards.flatMap((shard, index) => piecesOf(modelUrl(baseUrl), shard, index));
-  const size = Math.max(...pieces.map(({ begin, end }) => end - begin));
-  const slots = Array.from({ length: Math.min(WINDOW, pieces.length) }, () => new Uint8Array(size));
+  const base = modelUrl(baseUrl);
+  return { part, pieces: part.shards.flatMap((shard, index) => piecesOf(base, shard, index)) };
+}
+
+function piecesOf(base: URL, { file, bytes, chunks }: Shard, shard: number): PlacedPiece[] {
+  const url = fileUrl(base, file);
+  return chunks.map((sha256, i) => {
+    const end = Math.min((i + 1) * CHUNK_BYTES, bytes);
+    return { url, begin: i * CHUNK_BYTES, end, fileBytes: bytes, sha256, shard };
+  });
+}
+
+function bytesOf(pieces: readonly Piece[]): number {
+  return pieces.reduce((sum, { begin, end }) => sum + end - begin, 0);
+}
+
+/** Obtains `pieces`, four at a time, and gives each to `consume` in order, until it answers false. */
+async function pump(
+  component: ComponentName,
+  pieces: readonly PlacedPiece[],
+  { ring = new Ring(), before = 0, ...options }: StreamOptions & { before?: number },
+  consume: (bytes: Uint8Array<ArrayBuffer>, piece: PlacedPiece) => Promise<boolean | void>,
+): Promise<void> {
   const stop = new AbortController();
   const cancel = () => stop.abort();
   options.signal?.addEventListener("abort", cancel, { once: true });
-  const report = progressReporter(manifest, component, options.onProgress);
+  const local = { ...options, signal: stop.signal };
+  const downloads = new Downloads(local);
+  const report = progressReporter(component, before, before + bytesOf(pieces), options.onProgress);
   let failure: unknown; // the first, so that what it cancels does not hide it
-  const start = (i: number) => {
-    const bytes = slots[i % slots.length].subarray(0, pieces[i].end - pieces[i].begin);
-    const task = obtain(pieces[i], bytes, { ...options, signal: stop.signal }, report);
-    task.catch((error: unknown) => {
+  const running: { buffer: Uint8Array<ArrayBuffer>; bytes: Uint8Array<ArrayBuffer>; done: Promise<void> }[] = [];
+  const start = (buffer: Uint8Array<ArrayBuffer>, piece: PlacedPiece) => {
+    const bytes = buffer.subarray(0, piece.end - piece.begin);
+    const done = obtain(piece, bytes, downloads, local, report);
+    done.catch((error: unknown) => {
       failure ??= error;
       stop.abort();
     });
-    return task;
+    running.push({ buffer, bytes, done });
   };
-  const running: Promise<Uint8Array<ArrayBuffer>>[] = [];
-  const byShard = tensorsByShard(part);
+  let given = 0;
   try {
     throwIfAborted(options.signal);
-    for (let i = 0; i < pieces.length; i++) {
-      while (running.length < Math.min(i + slots.length, pieces.length)) running.push(start(running.length));
-      const bytes = await running[i];
-      const { shard, begin } = pieces[i];
-      if (begin === 0) checkHeader(bytes, part.shards[shard], byShard[shard]);
-      await deliver(bytes, begin, byShard[shard], sink, options.signal);
+    for (const [i, piece] of pieces.entries()) {
+      while (running.length < Math.min(i + RING_BUFFERS, pieces.length)) {
+        // the piece that is next must have a buffer; for those after it, there may be none while another stream has some
+        const buffer = running.length === i ? await ring.take(options.signal) : ring.tryTake();
+        if (!buffer) break;
+        start(buffer, pieces[running.length]);
+      }
+      const { buffer, bytes, done } = running[i];
+      await done;
+      const goOn = await consume(bytes, piece);
+      ring.give(buffer);
+      given++;
+      if (goOn === false) break;
     }
   } catch (error) {
     throw failure ?? error;
   } finally {
     stop.abort();
     options.signal?.removeEventListener("abort", cancel);
-    await Promise.allSettled(running);
+    await Promise.allSettled(running.map(({ done }) => done));
+    for (const { buffer } of running.slice(given)) ring.give(buffer);
+    downloads.close();
   }
-}
-
-function piecesOf(base: URL, { file, bytes, chunks }: Shard, shard: number): (Piece & { shard: number })[] {
-  const url = fileUrl(base, file);
-  return chunks.map((sha256, i) => {
-    const end = Math.min((i + 1) * CHUNK_BYTES, bytes);
-    return { url, begin: i * CHUNK_BYTES, end, fileBytes: bytes, sha256, shard };
-  });
 }
 
 /** A tensor, or a part of one, in a shard. */
@@ -120,25 +197,11 @@ function tensorsByShard(component: ComponentManifest): Placed[][] {
   return lists;
 }
 
-/** One piece from the store or the network, verified either way; from the network it is stored. */
-async function obtain(
-  piece: Piece,
-  target: Uint8Array<ArrayBuffer>,
-  { store, ...options }: StreamOptions,
-  report: (change: number) => void,
-): Promise<Uint8Array<ArrayBuffer>> {
-  if (store && (await store.read(piece.sha256, target))) {
-    throwIfAborted(options.signal);
-    if ((await sha256Hex(target)) === piece.sha256) {
-      report(target.length);
-      return target;
-    }
-    await store.remove(piece.sha256); // damaged on disk: fetch it again
-  }
-  await fetchPiece(piece, target, options, report);
-  throwIfAborted(options.signal);
-  await store?.write(piece.sha256, target);
-  return target;
+/** The bytes of the file that both have; undefined when there are none. */
+function overlap({ offset, bytes }: Placed, { begin, end }: { begin: number; end: number }) {
+  const from = Math.max(offset, begin);
+  const to = Math.min(offset + bytes, end);
+  return from < to ? { from, to } : undefined;
 }
 
 /** The file's own header must say what the manifest says. */
@@ -155,27 +218,15 @@ function checkHeader(bytes: Uint8Array, shard: Shard, tensors: Placed[]): void {
   }
 }
 
-async function deliver(
-  bytes: Uint8Array<ArrayBuffer>,
-  begin: number,
-  tensors: Placed[],
-  sink: WeightSink,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const end = begin + bytes.length;
-  for (const { name, entry, offset, bytes: size, start } of tensors) {
-    const from = Math.max(offset, begin);
-    const to = Math.min(offset + size, end);
-    if (from >= to) continue;
-    throwIfAborted(signal);
-    await sink.tensor(name, entry, bytes.subarray(from - begin, to - begin), start + from - offset);
-  }
-}
-
-function progressReporter(manifest: Manifest, component: ComponentName, onProgress?: StreamOptions["onProgress"]) {
-  const total = downloadBytes(manifest, [component]);
-  let received = 0;
-  let loaded = 0;
+function progressReporter(
+  component: ComponentName,
+  before: number,
+  total: number,
+  onProgress: StreamOptions["onProgress"],
+) {
+  let received = before;
+  let loaded = before;
+  if (before > 0) onProgress?.({ stage: "download", component, loaded, total });
   return (change: number) => {
     received += change;
     if (received <= loaded) return;

@@ -1,23 +1,34 @@
 /**
- * Keeps verified pieces in the origin private file system, by content hash: `<sha256>.bin` is the data, `<sha256>.ok` the commit
- * record, written last. Readers trust nothing without a record, and `load.ts` hashes what it reads again. A store never fails a
- * load: whatever goes wrong (quota, eviction, another tab's lock), the answer is "not here" and the bytes come from the network.
+ * Keeps verified pieces in the origin private file system, each under its SHA-256, and a small record for each model
+ * (models.ts). A file is written as `<name>.part` and renamed when it is whole: the rename is the commit. A store never fails a
+ * load: whatever goes wrong (quota, eviction, a handle that is still open elsewhere), the answer is "not here", the bytes come
+ * from the network and `problem` says why.
  */
 
 export interface WeightStore {
-  /** Fills `target` with the piece and returns true, or false when it is not there with that many bytes. */
+  /** Whether the piece is there with so many bytes; its content is not looked at. */
+  has(sha256: string, bytes: number): Promise<boolean>;
+  /** Fills `target` with the piece and returns true, or false when it is not there with that many bytes. Not verified. */
   read(sha256: string, target: Uint8Array): Promise<boolean>;
   /** Stores a verified piece; false when it could not. */
-  write(sha256: string, bytes: Uint8Array): Promise<boolean>;
+  write(sha256: string, bytes: Uint8Array<ArrayBuffer>): Promise<boolean>;
   /** Forgets a piece. */
   remove(sha256: string): Promise<void>;
-  /** Removes everything but `keep`; returns how many pieces went. */
+  /** Removes every piece but `keep`; returns how many went. */
   prune(keep: ReadonlySet<string>): Promise<number>;
+  /** Bytes of every piece. */
+  sizes(): Promise<Map<string, number>>;
+  /** Every record by name. */
+  records(): Promise<Map<string, string>>;
+  writeRecord(name: string, text: string): Promise<boolean>;
+  removeRecord(name: string): Promise<void>;
   /** Why the last write failed, for the user; undefined while all is well. */
   readonly problem: string | undefined;
 }
 
 const DIRECTORY = "scanvas-weights";
+const PART = ".part";
+const RECORD = ".json";
 
 /** The store of this origin; undefined where there is none (insecure context, private mode, Node). */
 export async function openStore(): Promise<WeightStore | undefined> {
@@ -34,74 +45,108 @@ export function directoryStore(directory: FileSystemDirectoryHandle): WeightStor
   let problem: string | undefined;
   let full = false;
   const drop = (name: string) => directory.removeEntry(name).catch(() => {});
-  const remove = async (sha256: string) => {
-    await drop(`${sha256}.ok`); // the record first: half a removal must not look complete
-    await drop(`${sha256}.bin`);
+
+  const open = async (name: string): Promise<File | undefined> => {
+    try {
+      return await (await directory.getFileHandle(name)).getFile();
+    } catch {
+      return undefined;
+    }
   };
+
+  const names = async (): Promise<string[]> => {
+    const all: string[] = [];
+    try {
+      for await (const name of directory.keys()) all.push(name);
+    } catch {
+      // a directory that cannot be listed counts as empty
+    }
+    return all;
+  };
+
+  const write = async (name: string, bytes: Uint8Array<ArrayBuffer>): Promise<boolean> => {
+    if (full) return false;
+    try {
+      const part = (await directory.getFileHandle(name + PART, { create: true })) as Movable;
+      await writeFile(part, bytes);
+      await part.move(name).catch(async () => {
+        await drop(name); // some browsers do not move onto a file
+        await part.move(name);
+      });
+      return true;
+    } catch (error) {
+      full = error instanceof FullError || (error instanceof DOMException && error.name === "QuotaExceededError");
+      problem = `weights were not kept on this device: ${await describe(error, full, bytes.length)}`;
+      await drop(name + PART);
+      return false;
+    }
+  };
+
   return {
     get problem() {
       return problem;
     },
-    remove,
+    write,
+    remove: drop,
+    has: async (sha256, bytes) => (await open(sha256))?.size === bytes,
     async read(sha256, target) {
+      const file = await open(sha256);
+      if (file?.size !== target.length) return false;
       try {
-        await directory.getFileHandle(`${sha256}.ok`);
-        const file = await (await directory.getFileHandle(`${sha256}.bin`)).getFile();
-        if (file.size !== target.length) return false;
-        const reader = file.stream().getReader();
-        let got = 0;
-        for (;;) {
-          const { done, value } = await reader.read();
-          if (done) return got === target.length;
-          target.set(value, got);
-          got += value.length;
-        }
+        return await readFile(file, target);
       } catch {
-        return false;
+        return false; // evicted, or the site's data were cleared, in this moment
       }
-    },
-    async write(sha256, bytes) {
-      if (full) return false;
-      return exclusively(sha256, async () => {
-        try {
-          await writeFile(await directory.getFileHandle(`${sha256}.bin`, { create: true }), bytes);
-          await directory.getFileHandle(`${sha256}.ok`, { create: true });
-          return true;
-        } catch (error) {
-          problem = `weights were not kept on this device: ${error instanceof Error ? error.message : String(error)}`;
-          full = !(error instanceof DOMException) || error.name === "QuotaExceededError";
-          await remove(sha256);
-          return false;
-        }
-      });
     },
     async prune(keep) {
       let count = 0;
-      try {
-        const names: string[] = [];
-        for await (const name of directory.keys()) names.push(name);
-        for (const name of names) {
-          const sha256 = name.replace(/\.(bin|ok)$/, "");
-          if (keep.has(sha256)) continue;
-          if (name.endsWith(".bin")) count++;
-          await drop(name);
-        }
-      } catch {
-        // a directory that cannot be listed is left alone
+      for (const name of await names()) {
+        if (name.endsWith(RECORD) || keep.has(name.replace(PART, ""))) continue; // another tab may be at a part
+        if (!name.endsWith(PART)) count++;
+        await drop(name);
       }
       return count;
     },
+    async sizes() {
+      const sizes = new Map<string, number>();
+      for (const name of await names()) {
+        if (name.endsWith(PART) || name.endsWith(RECORD)) continue;
+        const file = await open(name);
+        if (file) sizes.set(name, file.size);
+      }
+      return sizes;
+    },
+    async records() {
+      const records = new Map<string, string>();
+      for (const name of await names()) {
+        if (!name.endsWith(RECORD)) continue;
+        const text = await (await open(name))?.text().catch(() => undefined);
+        if (text !== undefined) records.set(name.slice(0, -RECORD.length), text);
+      }
+      return records;
+    },
+    writeRecord: (name, text) => write(name + RECORD, new TextEncoder().encode(text)),
+    removeRecord: (name) => drop(name + RECORD),
   };
 }
 
-/** One writer per piece over all tabs; whoever comes second does not write. */
-async function exclusively(name: string, work: () => Promise<boolean>): Promise<boolean> {
-  const locks = globalThis.navigator?.locks as LockManager | undefined;
-  if (!locks) return work();
-  return locks.request(`scanvas-weights:${name}`, { ifAvailable: true }, (lock) => (lock ? work() : false));
+async function readFile(file: File, target: Uint8Array): Promise<boolean> {
+  const reader = file.stream().getReader();
+  for (let got = 0; ;) {
+    const { done, value } = await reader.read();
+    if (done) return got === target.length;
+    target.set(value, got);
+    got += value.length;
+  }
 }
 
-/** FileSystemSyncAccessHandle, which only workers have. */
+/** What every browser with an origin private file system has, and the types do not know. */
+type Movable = FileSystemFileHandle & {
+  move(name: string): Promise<void>;
+  /** Workers only. */
+  createSyncAccessHandle?: () => Promise<SyncAccess>;
+};
+
 interface SyncAccess {
   truncate(size: number): void;
   write(bytes: Uint8Array, options: { at: number }): number;
@@ -110,26 +155,46 @@ interface SyncAccess {
   close(): void;
 }
 
+class FullError extends Error {}
+
 /** Both ways a browser writes: the synchronous handle of workers reports a full disk only by its counts. */
-async function writeFile(
-  handle: FileSystemFileHandle & { createSyncAccessHandle?: () => Promise<SyncAccess> },
-  bytes: Uint8Array,
-): Promise<void> {
-  if (typeof handle.createSyncAccessHandle === "function") {
-    const access = await handle.createSyncAccessHandle();
-    try {
-      access.truncate(0);
-      const written = access.write(bytes, { at: 0 });
-      access.flush();
-      if (written !== bytes.length || access.getSize() !== bytes.length) {
-        throw new Error(`no room for ${bytes.length} bytes`);
-      }
-    } finally {
-      access.close();
-    }
+async function writeFile(handle: Movable, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+  if (typeof handle.createSyncAccessHandle !== "function") {
+    const stream = await handle.createWritable();
+    await stream.write(bytes);
+    await stream.close();
     return;
   }
-  const stream = await handle.createWritable();
-  await stream.write(bytes as Uint8Array<ArrayBuffer>);
-  await stream.close();
+  const access = await patiently(() => handle.createSyncAccessHandle!());
+  try {
+    access.truncate(0);
+    const written = access.write(bytes, { at: 0 });
+    access.flush();
+    if (written !== bytes.length || access.getSize() !== bytes.length) throw new FullError("the storage is full");
+  } finally {
+    access.close();
+  }
+}
+
+/** A handle of a worker that was ended is free only some tenths of a second later. */
+async function patiently<T>(open: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await open();
+    } catch (error) {
+      const busy = error instanceof DOMException && error.name === "NoModificationAllowedError";
+      if (!busy || tries === 5) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+}
+
+async function describe(error: unknown, full: boolean, bytes: number): Promise<string> {
+  const what = full ? `no room for ${bytes} bytes` : error instanceof Error ? error.message : String(error);
+  try {
+    const { usage = 0, quota = 0 } = await navigator.storage.estimate();
+    return `${what} (the browser gives this site ${quota} bytes, ${usage} are in use)`;
+  } catch {
+    return what;
+  }
 }

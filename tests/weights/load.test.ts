@@ -1,24 +1,25 @@
-import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { ScanvasError } from "../../src/errors.ts";
-import { fetchFile, fetchManifest, modelUrl } from "../../src/weights/fetch.ts";
+import { fileUrl, modelUrl } from "../../src/weights/fetch.ts";
 import type { DownloadProgress, StreamOptions } from "../../src/weights/load.ts";
-import { streamWeights } from "../../src/weights/load.ts";
-import type { Manifest, Shard, TensorEntry } from "../../src/weights/manifest.ts";
+import { prefetchWeights, streamWeights } from "../../src/weights/load.ts";
+import type { Manifest, TensorEntry } from "../../src/weights/manifest.ts";
 import { checkManifest, CHUNK_BYTES } from "../../src/weights/manifest.ts";
-import { writeSafetensors } from "../../src/weights/safetensors.ts";
-import type { WeightStore } from "../../src/weights/store.ts";
+import { fetchManifest } from "../../src/weights/models.ts";
+import { fetchFile } from "../../src/weights/obtain.ts";
+import { Ring } from "../../src/weights/ring.ts";
 import { convert } from "../../tools/convert/convert.ts";
-import { GOLDEN, random, readDense, scratch } from "./fixtures.ts";
+import { FakeDirectory } from "./directory.ts";
+import { dummyModel, type DummyModel, sha256, tensorHashes } from "./dummy.ts";
+import { GOLDEN, readDense, scratch } from "./fixtures.ts";
 import type { Fault, FaultServer } from "./server.ts";
-import { cut, faultServer, ignoreRange, instead, short, stall, status, whole } from "./server.ts";
+import { always, faultServer, instead, stall, status } from "./server.ts";
 
 const LFS = `version https://git-lfs.github.com/spec/v1\noid sha256:${"0".repeat(64)}\nsize 1119480\n`;
 const SHARD = "transformer/model-00001.safetensors";
 const FAST = { retryDelay: 5 };
-const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
 let good: Map<string, Uint8Array>;
 let manifest: Manifest;
@@ -34,29 +35,6 @@ beforeAll(async () => {
 beforeEach(async () => {
   server = await faultServer(new Map(good));
 });
-
-/** A store in memory that remembers what it was told. */
-function memoryStore(): WeightStore & { kept: Map<string, Uint8Array> } {
-  const kept = new Map<string, Uint8Array>();
-  return {
-    kept,
-    problem: undefined,
-    async read(hash, target) {
-      const bytes = kept.get(hash);
-      if (bytes?.length !== target.length) return false;
-      target.set(bytes);
-      return true;
-    },
-    async write(hash, bytes) {
-      kept.set(hash, bytes.slice());
-      return true;
-    },
-    async remove(hash) {
-      kept.delete(hash);
-    },
-    prune: async () => 0,
-  };
-}
 
 interface Collected {
   tensors: Map<string, Uint8Array>;
@@ -94,13 +72,6 @@ function expectAll({ tensors }: Collected): void {
   }
 }
 
-/** The shard with one bit wrong. */
-function flipped(): Uint8Array {
-  const bytes = new Uint8Array(good.get(SHARD)!);
-  bytes[700_001] ^= 4;
-  return bytes;
-}
-
 describe("a model on a good server", () => {
   it("arrives whole and in order, with progress that ends at the total", async () => {
     const collected = await collect();
@@ -113,32 +84,14 @@ describe("a model on a good server", () => {
   });
 
   it("is fetched once, then comes from the store", async () => {
-    const store = memoryStore();
-    await collect({ store });
-    expect([...store.kept.keys()]).toEqual([manifest.components.transformer!.shards[0].chunks[0]]);
+    const directory = new FakeDirectory();
+    await collect({ store: directory.store() });
+    expect(directory.pieces()).toEqual([manifest.components.transformer!.shards[0].chunks[0]]);
     const before = server.requests.length;
-    const second = await collect({ store });
+    const second = await collect({ store: directory.store() });
     expectAll(second);
     expect(second.progress.at(-1)!.loaded).toBe(second.progress.at(-1)!.total);
     expect(server.requests.length).toBe(before);
-  });
-
-  it.each<[string, (bytes: Uint8Array) => Uint8Array]>([
-    ["first byte", (bytes) => bytes.with(0, bytes[0] ^ 1)],
-    ["last byte", (bytes) => bytes.with(bytes.length - 1, bytes.at(-1)! ^ 128)],
-    ["zeros", (bytes) => new Uint8Array(bytes.length)],
-    ["missing end", (bytes) => bytes.slice(0, -1)],
-  ])("is fetched again when the stored copy is damaged: %s", async (_, damage) => {
-    const store = memoryStore();
-    const hash = manifest.components.transformer!.shards[0].chunks[0];
-    store.kept.set(hash, damage(new Uint8Array(good.get(SHARD)!)));
-    expectAll(await collect({ store }));
-    expect(sha256(store.kept.get(hash)!)).toBe(hash);
-  });
-
-  it("loads although the store fails at everything", async () => {
-    const broken = { read: async () => false, write: async () => false, remove: async () => {}, prune: async () => 0 };
-    expectAll(await collect({ store: { ...broken, problem: "full" } }));
   });
 
   it("gives its manifest and tokenizer", async () => {
@@ -151,49 +104,7 @@ describe("a model on a good server", () => {
   });
 });
 
-describe("faults that pass", () => {
-  it.each([
-    ["429 twice", [status(429), status(429)]],
-    ["a server error", [status(503)]],
-    ["a reset connection", [cut(1000)]],
-    ["a reset before anything", [cut(0)]],
-    ["a body that ends early", [short(300_000)]],
-    ["a web cache that holds other bytes", [instead(new Uint8Array(1119480))]],
-    ["a longer file", [instead(new Uint8Array(1200000))]],
-    ["a cut, then a range that is refused", [cut(400_000), status(416)]],
-    ["cuts at every third", [cut(400_000), cut(400_000)]],
-    ["a cut, then a server that ignores Range", [cut(400_000), ignoreRange]],
-  ])("are lived through: %s", async (_, faults) => {
-    server.faults.set(SHARD, [...faults]);
-    const store = memoryStore();
-    const collected = await collect({ store });
-    expectAll(collected);
-    expect(server.faults.get(SHARD)).toEqual([]);
-    const { loaded, total } = collected.progress.at(-1)!;
-    expect(loaded).toBe(total);
-    for (const [hash, bytes] of store.kept) expect(sha256(bytes)).toBe(hash);
-  });
-
-  it("resume where they stopped: nearly nothing is sent twice", async () => {
-    server.faults.set(SHARD, [cut(300_000), cut(300_000), cut(300_000)]);
-    expectAll(await collect());
-    expect(server.sent).toBeLessThan(1.1 * good.get(SHARD)!.length);
-    const ranges = server.requests.map(({ range }) => range);
-    expect(ranges[0]).toBeUndefined();
-    expect(ranges[1]).toMatch(/^bytes=\d{4,}-1119479$/);
-  });
-
-  it("start over when the file changed in between", async () => {
-    server.files.set(SHARD, flipped());
-    const mended: Fault = (request, response) => {
-      server.files.set(SHARD, good.get(SHARD)!); // the first half is of the other version
-      whole(request, response, good.get(SHARD)!);
-    };
-    server.faults.set(SHARD, [cut(800_000), mended]);
-    expectAll(await collect());
-    expect(server.requests.map(({ range }) => range !== undefined)).toEqual([false, true, false]);
-  });
-
+describe("faults", () => {
   it("wait as long as Retry-After says", async () => {
     server.faults.set(SHARD, [status(429, { "Retry-After": "1" })]);
     const started = performance.now();
@@ -201,49 +112,28 @@ describe("faults that pass", () => {
     expect(performance.now() - started).toBeGreaterThan(950);
   });
 
-  it("are cut when nothing comes for a while", async () => {
-    server.faults.set(SHARD, [stall(500_000)]);
-    expectAll(await collect({ idleTimeout: 100 }));
-    expect(server.requests.length).toBe(2);
+  it("of a line are waited for longer and longer", async () => {
+    server.faults.set(SHARD, Array(5).fill(status(503)));
+    const times: number[] = [];
+    const timed: typeof fetch = (...args) => {
+      times.push(performance.now());
+      return fetch(...args);
+    };
+    expectAll(await collect({ fetch: timed, retryDelay: 40 }));
+    const waits = times.slice(1).map((time, i) => time - times[i]);
+    waits.forEach((wait, i) => expect(wait, `wait ${i}`).toBeGreaterThan(0.74 * 40 * 2 ** i));
   });
-});
 
-describe("faults that stay", () => {
-  const always = (fault: Parameters<FaultServer["faults"]["set"]>[1][number]) =>
-    Array.from({ length: 40 }, () => fault);
-
-  it.each<[string, () => ReturnType<typeof status>, RegExp, number]>([
-    ["404", () => status(404), /^NetworkError: .*model-00001\.safetensors: HTTP 404/, 1],
-    ["403", () => status(403), /^NetworkError: .* HTTP 403/, 1],
-    ["500", () => status(500), /^NetworkError: .* HTTP 500/, 3],
-    ["429", () => status(429), /^NetworkError: .* HTTP 429/, 3],
-    ["a web page", () => instead("<!DOCTYPE html><p>x", "text/html; charset=utf-8"), /^FormatError: got a web page/, 1],
-    ["a web page under a false flag", () => instead("\n<!doctype HTML><p>x"), /^FormatError: got a web page/, 1],
-    ["an LFS pointer", () => instead(LFS), /^FormatError: .* is a Git LFS pointer/, 1],
-    ["a truncated body", () => short(1000), /^TruncatedError: .* ended after 1000 of 1119480 bytes/, 3],
-    ["no body", () => instead(""), /^TruncatedError: .* ended after 0 of/, 3],
-    ["another file", () => instead(flipped()), /^IntegrityError: .* got SHA-256 [0-9a-f]{64}, expected/, 2],
-    [
-      "a longer file",
-      () => instead(Buffer.concat([good.get(SHARD)!, Buffer.from("x")])),
-      /^IntegrityError: .* longer than/,
-      2,
-    ],
-    ["a dead line", () => cut(0), /^NetworkError: .*check the connection/, 3],
-    ["a stalled line", () => stall(0), /^NetworkError: .*no byte for 60 ms/, 3],
-  ])("are named: %s", async (_, fault, message, requests) => {
-    server.faults.set(SHARD, always(fault()));
-    const store = memoryStore();
-    const seen: string[] = [];
-    const sink = { tensor: (name: string) => void seen.push(name) };
-    const run = streamWeights(server.url, manifest, "transformer", sink, { ...FAST, store, idleTimeout: 60 });
-    expect(await failure(run)).toMatch(message);
-    expect([seen, store.kept.size]).toEqual([[], 0]);
-    expect(server.requests.length).toBeGreaterThanOrEqual(requests);
-    expect(server.requests.length).toBeLessThanOrEqual(requests + 1);
-    // and once the server is mended, the same call works
-    server.faults.clear();
-    expectAll(await collect({ store }));
+  it("by a redirect to an unencrypted address are refused", async () => {
+    const redirecting: typeof fetch = async () => {
+      const response = new Response("x");
+      Object.defineProperty(response, "url", { value: "http://example.org/x" });
+      return response;
+    };
+    const run = fetchManifest("https://example.org/", { ...FAST, fetch: redirecting });
+    expect(await failure(run)).toBe(
+      "NetworkError: https://example.org/manifest.json redirects to an unencrypted address",
+    );
   });
 
   it("of the manifest are named", async () => {
@@ -265,6 +155,18 @@ describe("faults that stay", () => {
   });
 
   it("of the address are named", async () => {
+    for (const file of [
+      "../x",
+      "/etc/passwd",
+      "%2e%2e/x",
+      "//evil.org/x",
+      "https://evil.org/x",
+      "a/../../x",
+      "..\\x",
+    ]) {
+      expect(() => fileUrl(new URL("https://a.org/m/"), file), file).toThrow(/lies outside the model's folder/);
+    }
+    expect(fileUrl(new URL("https://a.org/m/?t=1"), "vae/x.json")).toBe("https://a.org/m/vae/x.json?t=1");
     for (const url of ["", "model", "file:///etc/", "javascript:alert(1)", "data:,x"]) {
       expect(() => modelUrl(url)).toThrow(/not an http\(s\) address/);
     }
@@ -305,11 +207,11 @@ describe("cancelling", () => {
 
   it("half-way stores nothing and frees the connection", async () => {
     const stop = new AbortController();
-    const store = memoryStore();
-    server.faults.set(SHARD, [stall(500_000)]);
-    const run = collect({ signal: stop.signal, store, onProgress: () => stop.abort() });
+    const directory = new FakeDirectory();
+    server.faults.set(SHARD, [stall(0.5)]);
+    const run = collect({ signal: stop.signal, store: directory.store(), onProgress: () => stop.abort() });
     expect(await failure(run)).toMatch(/^AbortError: /);
-    expect(store.kept.size).toBe(0);
+    expect(directory.pieces()).toEqual([]);
     await expect.poll(() => server.open).toBe(0);
   });
 
@@ -333,37 +235,27 @@ describe("cancelling", () => {
 });
 
 describe("many shards", () => {
-  /** 12 shards of one tensor [64] each, and one of 2.5 chunks. */
-  function manyShards(large: boolean): Manifest {
-    const draw = random(1);
-    const shards: Shard[] = [];
-    const tensors: Record<string, TensorEntry> = {};
-    const sizes = large ? [(2.5 * CHUNK_BYTES) / 4] : Array<number>(12).fill(64);
-    for (const [shard, length] of sizes.entries()) {
-      const values = Float32Array.from({ length: 64 }, draw);
-      const data = new Uint8Array(length * 4);
-      for (let at = 0; at < data.length; at += 2 ** 20) data.set(new Uint8Array(values.buffer), at);
-      const file = writeSafetensors([{ name: `t${shard}`, dtype: "F32", shape: [length], data }]);
-      const name = `transformer/model-${shard}.safetensors`;
-      server.files.set(name, file);
-      tensors[`t${shard}`] = {
-        dtype: "F32",
-        shape: [length],
-        bytes: data.length,
-        parts: [{ shard, offset: file.length - data.length, bytes: data.length }],
-      };
-      const hashes = [];
-      for (let at = 0; at < file.length; at += CHUNK_BYTES) hashes.push(sha256(file.subarray(at, at + CHUNK_BYTES)));
-      shards.push({ file: name, bytes: file.length, chunks: hashes });
-    }
-    const transformer = { config: {}, dtype: "f32" as const, shards, tensors };
-    return checkManifest({ ...manifest, components: { transformer } });
+  let many: DummyModel;
+  beforeAll(() => {
+    many = dummyModel(Array<number>(12).fill(4096), { tensors: 4 });
+  });
+  beforeEach(() => {
+    for (const [name, file] of many.files) server.files.set(name, file);
+  });
+
+  async function stream(options: StreamOptions = {}): Promise<{ hashes: Record<string, string>; order: string[] }> {
+    const { tensors, progress } = await collect(options, many.manifest);
+    expect(progress.at(-1)!.loaded).toBe(progress.at(-1)!.total);
+    return {
+      hashes: Object.fromEntries([...tensors].map(([name, bytes]) => [name, sha256(bytes)])),
+      order: [...tensors.keys()],
+    };
   }
 
   it("come in order, at most four requests and four buffers at a time", async () => {
-    const many = manyShards(false);
     const slow = Array.from({ length: 12 }, (_, i): Fault => {
-      return (_request, response, body) => void setTimeout(() => response.end(body), i === 0 ? 200 : 40);
+      return (_request, response, body) =>
+        void setTimeout(() => response.end(body.subarray(0, body.length)), i === 0 ? 200 : 40);
     });
     server.faults.set("*", slow);
     const names: string[] = [];
@@ -374,41 +266,211 @@ describe("many shards", () => {
         buffers.add(bytes.buffer);
       },
     };
-    await streamWeights(server.url, many, "transformer", sink, FAST);
-    expect(names).toEqual(Object.keys(many.components.transformer!.tensors));
+    await streamWeights(server.url, many.manifest, "transformer", sink, FAST);
+    expect(names).toEqual(Object.keys(many.manifest.components.transformer!.tensors));
     expect(server.most).toBe(4);
     expect(buffers.size).toBe(4);
   });
 
   it("fail at once when one of them is missing", async () => {
-    const many = manyShards(false);
-    server.files.delete("transformer/model-2.safetensors");
-    server.faults.set("transformer/model-0.safetensors", [stall(0)]);
-    expect(await failure(collect({}, many))).toMatch(/^NetworkError: .*model-2\.safetensors: HTTP 404/);
+    const [first, , third] = many.manifest.components.transformer!.shards;
+    server.files.delete(third.file);
+    server.faults.set(first.file, [stall(0)]);
+    expect(await failure(collect({}, many.manifest))).toMatch(/^NetworkError: .*model-00003\.safetensors: HTTP 404/);
     expect(server.requests.length).toBeLessThanOrEqual(5);
     await expect.poll(() => server.open).toBe(0);
   });
 
-  it.each([
-    ["a server with ranges", []],
-    ["a server that ignores ranges", [ignoreRange, ignoreRange, ignoreRange]],
-  ])("of more than one chunk are verified and passed on in chunks: %s", async (_, faults) => {
-    const large = manyShards(true);
-    server.faults.set("*", [...faults]);
-    const store = memoryStore();
-    const { tensors } = await collect({ store }, large);
-    const file = server.files.get("transformer/model-0.safetensors")!;
-    const { offset } = large.components.transformer!.tensors.t0.parts[0];
-    expect(sha256(tensors.get("t0")!)).toBe(sha256(file.subarray(offset)));
-    expect([...store.kept.keys()].toSorted()).toEqual(large.components.transformer!.shards[0].chunks.toSorted());
-    // one flipped byte in the middle chunk: what came before is good, what is bad goes nowhere
-    file[CHUNK_BYTES + 5] ^= 1;
-    const begins: number[] = [];
-    const sink = {
-      tensor: (_name: string, _entry: TensorEntry, _bytes: Uint8Array, begin: number) => void begins.push(begin),
+  it("share the four buffers of one ring, whatever ends a stream", async () => {
+    const ring = new Ring();
+    const buffers = new Set<ArrayBufferLike>();
+    const sink = { tensor: (_n: string, _e: TensorEntry, bytes: Uint8Array) => void buffers.add(bytes.buffer) };
+    const run = (options: StreamOptions = {}) =>
+      streamWeights(server.url, many.manifest, "transformer", sink, { ...FAST, ring, ...options });
+    await Promise.all([run(), run(), run()]);
+    server.faults.set(many.manifest.components.transformer!.shards[5].file, [status(404)]);
+    expect(await failure(run())).toMatch(/HTTP 404/);
+    expect(await failure(run({ signal: AbortSignal.abort() }))).toMatch(/^AbortError/);
+    expect(buffers.size).toBe(4);
+    const lent = [1, 2, 3, 4].map(() => ring.tryTake());
+    expect(new Set(lent.map((buffer) => buffer!.buffer))).toEqual(buffers); // all came back
+    const stop = new AbortController();
+    const waiting = failure(run({ signal: stop.signal }));
+    stop.abort();
+    expect(await waiting).toMatch(/^AbortError/);
+  });
+
+  it("are obtained only where the wanted tensors lie", async () => {
+    const all = tensorHashes(many);
+    const { hashes, order } = await stream({ tensors: new Set(["t7.2", "t3.0", "t3.1"]) });
+    expect(order).toEqual(["t3.0", "t3.1", "t7.2"]);
+    expect(hashes).toEqual(Object.fromEntries(order.map((name) => [name, all[name]])));
+    expect(server.requests.map(({ path }) => path)).toEqual(
+      [3, 7].map((shard) => many.manifest.components.transformer!.shards[shard].file),
+    );
+    expect(await failure(stream({ tensors: new Set(["t3.0", "nothing"]) }))).toMatch(
+      /^InvalidArgumentError: .* has no tensor "nothing"/,
+    );
+  });
+
+  it("are prefetched into the store; what is there is neither asked for nor read", async () => {
+    const directory = new FakeDirectory();
+    const store = directory.store();
+    const reads: string[] = [];
+    const watched = {
+      ...store,
+      read: (hash: string, target: Uint8Array) => (reads.push(hash), store.read(hash, target)),
     };
-    const run = streamWeights(server.url, large, "transformer", sink, FAST);
-    expect(await failure(run)).toMatch(/^IntegrityError/);
-    expect(begins.length).toBeLessThanOrEqual(1);
+    await streamWeights(
+      server.url,
+      many.manifest,
+      "transformer",
+      { tensor: () => {} },
+      {
+        ...FAST,
+        store,
+        tensors: new Set(["t0.0", "t4.3"]),
+      },
+    );
+    server.requests.length = 0;
+    const loaded: number[] = [];
+    const options = { ...FAST, store: watched, onProgress: (p: DownloadProgress) => loaded.push(p.loaded / p.total) };
+    expect(await prefetchWeights(server.url, many.manifest, "transformer", options)).toBe(true);
+    expect(server.requests.length).toBe(10);
+    expect(loaded[0]).toBeCloseTo(2 / 12);
+    expect(loaded.at(-1)).toBe(1);
+    const {
+      chunks: [first],
+    } = many.manifest.components.transformer!.shards[0];
+    expect(reads).not.toContain(first);
+    reads.length = 0;
+    expect(await prefetchWeights(server.url, many.manifest, "transformer", options)).toBe(true);
+    expect([reads, server.requests.length]).toEqual([[], 10]);
+    expect((await stream({ store })).hashes).toEqual(tensorHashes(many));
+  });
+
+  it("are not prefetched into a store that takes no more", async () => {
+    const directory = new FakeDirectory();
+    directory.room = 3.5 * 4500;
+    const store = directory.store();
+    expect(await prefetchWeights(server.url, many.manifest, "transformer", { ...FAST, store })).toBe(false);
+    expect(directory.pieces().length).toBe(3);
+    expect(server.requests.length).toBeLessThanOrEqual(8);
+    expect(store.problem).toMatch(/^weights were not kept on this device: no room for \d+ bytes/);
+    expect((await stream({ store })).hashes).toEqual(tensorHashes(many));
+  });
+
+  it("are hashed once a session when they are read from the store", async () => {
+    const directory = new FakeDirectory();
+    const verified = new Set<string>();
+    await stream({ store: directory.store(), verified });
+    expect(verified.size).toBe(0); // nothing was read yet
+    await stream({ store: directory.store(), verified });
+    expect([...verified].toSorted()).toEqual(directory.pieces());
+    const digests: number[] = [];
+    const digest = crypto.subtle.digest.bind(crypto.subtle);
+    crypto.subtle.digest = (algorithm, data) => (digests.push(data.byteLength), digest(algorithm, data));
+    try {
+      await stream({ store: directory.store(), verified });
+      expect(digests).toEqual([]);
+      await stream({ store: directory.store() });
+      expect(digests.length).toBe(12);
+    } finally {
+      crypto.subtle.digest = digest;
+    }
+  });
+
+  it.each<[string, (bytes: Uint8Array<ArrayBuffer>) => Uint8Array<ArrayBuffer>]>([
+    ["its first byte", (bytes) => bytes.with(0, bytes[0] ^ 1)],
+    ["its last byte", (bytes) => bytes.with(bytes.length - 1, bytes.at(-1)! ^ 128)],
+    ["nothing but zeros", (bytes) => new Uint8Array(bytes.length)],
+    ["its end missing", (bytes) => bytes.slice(0, -1)],
+    ["another piece's bytes", (bytes) => bytes.toReversed()],
+  ])("a stored piece that is damaged is fetched again, and it alone: %s", async (_, damage) => {
+    const directory = new FakeDirectory();
+    await stream({ store: directory.store() });
+    server.requests.length = 0;
+    const [shard] = [many.manifest.components.transformer!.shards[7]];
+    directory.files.set(shard.chunks[0], damage(directory.files.get(shard.chunks[0])!));
+    expect((await stream({ store: directory.store() })).hashes).toEqual(tensorHashes(many));
+    expect(server.requests.map(({ path }) => path)).toEqual([shard.file]);
+    expect(sha256(directory.files.get(shard.chunks[0])!)).toBe(shard.chunks[0]);
+  });
+
+  it("pieces that were evicted are fetched again, and they alone", async () => {
+    const directory = new FakeDirectory();
+    await stream({ store: directory.store() });
+    const { sent } = server;
+    const gone = [2, 5, 11].map((shard) => many.manifest.components.transformer!.shards[shard]);
+    for (const { chunks } of gone) directory.files.delete(chunks[0]);
+    expect((await stream({ store: directory.store() })).hashes).toEqual(tensorHashes(many));
+    expect(server.sent - sent).toBe(gone.reduce((sum, { bytes }) => sum + bytes, 0));
+  });
+
+  it.each([
+    ["nothing", () => 0, 0],
+    ["half", (bytes: number) => bytes / 2, 6],
+    ["all but one byte", (bytes: number) => bytes - 1, 11],
+  ])("load although the storage has room for %s", async (_, room, kept) => {
+    for (const sync of [true, false]) {
+      const directory = new FakeDirectory();
+      directory.sync = sync;
+      directory.room = room(many.manifest.components.transformer!.shards.reduce((sum, { bytes }) => sum + bytes, 0));
+      const store = directory.store();
+      expect((await stream({ store })).hashes).toEqual(tensorHashes(many));
+      expect(store.problem).toMatch(/^weights were not kept on this device: no room for \d+ bytes/);
+      for (const [name, bytes] of directory.files) expect(sha256(bytes)).toBe(name);
+      expect(directory.pieces().length).toBe(kept);
+      server.requests.length = 0;
+      expect((await stream({ store: directory.store() })).hashes).toEqual(tensorHashes(many));
+      expect(server.requests.length).toBe(12 - kept);
+    }
+  });
+
+  it("load although the store fails at everything", async () => {
+    const broken = new FakeDirectory();
+    broken.getFileHandle = broken.removeEntry = async () => {
+      throw new DOMException("the site's data were cleared", "NotFoundError");
+    };
+    const store = broken.store();
+    expect((await stream({ store })).hashes).toEqual(tensorHashes(many));
+    expect(store.problem).toMatch(/the site's data were cleared/);
+  });
+});
+
+describe("a shard of more than one chunk", () => {
+  it("is verified and passed on in chunks; of a wrong one nothing is", async () => {
+    const large = dummyModel([2.5 * CHUNK_BYTES], { tensors: 4 });
+    for (const [name, file] of large.files) server.files.set(name, file);
+    const directory = new FakeDirectory();
+    const { tensors } = await collect({ store: directory.store() }, large.manifest);
+    const hashes = Object.fromEntries([...tensors].map(([name, bytes]) => [name, sha256(bytes)]));
+    expect(hashes).toEqual(tensorHashes(large));
+    const [{ file, chunks }] = large.manifest.components.transformer!.shards;
+    expect(directory.pieces()).toEqual(chunks.toSorted());
+
+    const { subarray } = large.files.get(file)!;
+    const source = large.files.get(file)!;
+    server.files.set(file, {
+      length: source.length,
+      subarray(from, to) {
+        const bytes = subarray.call(source, from, to);
+        if (from <= CHUNK_BYTES + 5 && to > CHUNK_BYTES + 5) bytes[CHUNK_BYTES + 5 - from] ^= 1;
+        return bytes;
+      },
+    });
+    const seen: string[] = [];
+    const sink = {
+      tensor: (name: string, _entry: TensorEntry, _bytes: Uint8Array, begin: number) =>
+        void seen.push(`${name} ${begin}`),
+    };
+    expect(await failure(streamWeights(server.url, large.manifest, "transformer", sink, FAST))).toMatch(
+      /^IntegrityError/,
+    );
+    expect(["", "t0.0 0,t0.1 0"]).toContain(seen.join()); // of the first chunk, when it was there before the failure
+
+    server.requests.length = 0;
+    await streamWeights(server.url, large.manifest, "transformer", sink, { ...FAST, tensors: new Set(["t0.0"]) });
+    expect(server.requests.map(({ range }) => range)).toEqual([`bytes=0-${CHUNK_BYTES - 1}`]);
   });
 });

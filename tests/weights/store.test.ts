@@ -1,62 +1,12 @@
 import { describe, expect, it } from "vitest";
 import type { WeightStore } from "../../src/weights/store.ts";
-import { directoryStore, openStore } from "../../src/weights/store.ts";
-
-/** A directory of the File System API in memory, whose disk can be full in the two ways browsers have. */
-class FakeDirectory {
-  readonly files = new Map<string, Uint8Array>();
-  room = Infinity;
-  /** Files that cannot be opened for writing, as when another tab holds them. */
-  locked = "";
-  sync = true;
-
-  async *keys() {
-    yield* this.files.keys();
-  }
-
-  async removeEntry(name: string) {
-    if (!this.files.delete(name)) throw new DOMException("not there", "NotFoundError");
-  }
-
-  async getFileHandle(name: string, { create = false } = {}) {
-    if (!this.files.has(name) && !create) throw new DOMException("not there", "NotFoundError");
-    if (!this.files.has(name)) this.files.set(name, new Uint8Array());
-    const put = (bytes: Uint8Array) => void this.files.set(name, bytes.slice());
-    const handle = {
-      getFile: async () => new File([this.files.get(name)! as Uint8Array<ArrayBuffer>], name),
-      createWritable: async () => {
-        let text = new Uint8Array();
-        return {
-          write: async (bytes: Uint8Array<ArrayBuffer>) => void (text = bytes),
-          close: async () => {
-            if (text.length > this.room) throw new DOMException("full", "QuotaExceededError");
-            put(text);
-          },
-        };
-      },
-      createSyncAccessHandle: async () => {
-        if (this.locked === name) throw new DOMException("in use", "NoModificationAllowedError");
-        return {
-          truncate: () => put(new Uint8Array()),
-          // a full disk: part of the bytes are written, nothing is thrown (measured in Chromium)
-          write: (bytes: Uint8Array) => {
-            put(bytes.subarray(0, this.room));
-            return bytes.length > this.room ? 4294967288 : bytes.length;
-          },
-          flush: () => {},
-          getSize: () => this.files.get(name)!.length,
-          close: () => {},
-        };
-      },
-    };
-    return this.sync ? handle : { ...handle, createSyncAccessHandle: undefined };
-  }
-}
+import { openStore } from "../../src/weights/store.ts";
+import { FakeDirectory } from "./directory.ts";
 
 function make(change: (directory: FakeDirectory) => void = () => {}): { directory: FakeDirectory; store: WeightStore } {
   const directory = new FakeDirectory();
   change(directory);
-  return { directory, store: directoryStore(directory as unknown as FileSystemDirectoryHandle) };
+  return { directory, store: directory.store() };
 }
 
 const A = "a".repeat(64);
@@ -84,22 +34,16 @@ describe.each([true, false])("a store (synchronous handles: %s)", (sync) => {
     expect(store.problem).toBeUndefined();
   });
 
-  it("overwrites a longer leftover", async () => {
-    const { directory, store } = fresh(({ files }) => files.set(`${A}.bin`, new Uint8Array(5000)));
-    expect(await readBack(store, A, 5000)).toBeUndefined(); // no commit record
+  it("trusts neither a part nor a wrong size", async () => {
+    const { directory, store } = fresh(({ files }) => files.set(`${A}.part`, new Uint8Array(5000)));
+    expect(await readBack(store, A, 5000)).toBeUndefined();
+    expect(await store.has(A, 5000)).toBe(false);
     await store.write(A, BYTES);
-    expect(directory.files.get(`${A}.bin`)).toEqual(BYTES);
-    expect(await readBack(store, A)).toEqual(BYTES);
-  });
-
-  it("trusts neither a wrong size nor data without a record", async () => {
-    const { directory, store } = fresh();
-    await store.write(A, BYTES);
+    expect([...directory.files.keys()]).toEqual([A]);
+    expect([await store.has(A, 1000), await store.has(A, 999), await store.has(B, 1000)]).toEqual([true, false, false]);
     expect(await readBack(store, A, 999)).toBeUndefined();
-    directory.files.delete(`${A}.ok`);
-    expect(await readBack(store, A)).toBeUndefined();
-    await store.write(A, BYTES);
-    directory.files.delete(`${A}.bin`); // evicted
+    expect(await readBack(store, A)).toEqual(BYTES);
+    directory.files.delete(A); // evicted
     expect(await readBack(store, A)).toBeUndefined();
   });
 
@@ -107,30 +51,58 @@ describe.each([true, false])("a store (synchronous handles: %s)", (sync) => {
     const { directory, store } = fresh((d) => (d.room = 1500));
     expect(await store.write(A, BYTES)).toBe(true);
     expect(await store.write(B, new Uint8Array(2000))).toBe(false);
-    expect([...directory.files.keys()].toSorted()).toEqual([`${A}.bin`, `${A}.ok`]);
-    expect(store.problem).toMatch(/not kept on this device/);
+    expect([...directory.files.keys()]).toEqual([A]);
+    expect(store.problem).toBe("weights were not kept on this device: no room for 2000 bytes");
+    directory.room = Infinity;
     expect(await store.write(B, BYTES)).toBe(false);
     expect(await readBack(store, A)).toEqual(BYTES);
   });
 
-  it("forgets on demand, and all but what is kept", async () => {
+  it("forgets on demand, and all but what is kept and what is being written", async () => {
     const { directory, store } = fresh();
     await store.write(A, BYTES);
     await store.write(B, BYTES);
+    directory.files.set(`${A}.part`, BYTES.slice());
+    directory.files.set(`${B}.part`, BYTES.slice());
+    await store.writeRecord("m", "{}");
     expect(await store.prune(new Set([B]))).toBe(1);
-    expect(await readBack(store, A)).toBeUndefined();
-    expect(await readBack(store, B)).toEqual(BYTES);
+    expect([...directory.files.keys()].toSorted()).toEqual([B, `${B}.part`, "m.json"].toSorted());
+    expect(await store.sizes()).toEqual(new Map([[B, 1000]]));
     await store.remove(B);
     await store.remove(B);
-    expect(directory.files.size).toBe(0);
+    expect([...directory.files.keys()].toSorted()).toEqual([`${B}.part`, "m.json"].toSorted());
+  });
+
+  it("keeps records, and takes one for another", async () => {
+    const { store } = fresh();
+    await store.writeRecord("a", "1");
+    await store.writeRecord("b", "2");
+    await store.writeRecord("a", "3");
+    expect(await store.records()).toEqual(
+      new Map([
+        ["a", "3"],
+        ["b", "2"],
+      ]),
+    );
+    await store.removeRecord("a");
+    await store.removeRecord("a");
+    expect(await store.records()).toEqual(new Map([["b", "2"]]));
+    expect(await store.sizes()).toEqual(new Map());
   });
 });
 
-describe("a store in use elsewhere", () => {
-  it("passes, and works again later", async () => {
-    const { directory, store } = make((d) => (d.locked = `${A}.bin`));
+describe("a store whose file a dying worker still holds", () => {
+  it("waits for it", async () => {
+    const { store } = make((d) => (d.busy = { name: `${A}.part`, times: 2 }));
+    expect(await store.write(A, BYTES)).toBe(true);
+    expect(await readBack(store, A)).toEqual(BYTES);
+  });
+
+  it("gives up after a while, says so, and works again later", async () => {
+    const { directory, store } = make((d) => (d.busy = { name: `${A}.part`, times: 99 }));
     expect(await store.write(A, BYTES)).toBe(false);
-    directory.locked = "";
+    expect(store.problem).toMatch(/in use/);
+    directory.busy.times = 0;
     expect(await store.write(A, BYTES)).toBe(true);
   });
 });
