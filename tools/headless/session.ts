@@ -1,5 +1,5 @@
 /** A real page in headless Chromium, with a model served beside it. */
-import { existsSync } from "node:fs";
+import { existsSync, realpathSync } from "node:fs";
 import { createHash } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
@@ -57,7 +57,13 @@ export async function openPage(
       root,
       configFile: join(root, "vite.config.ts"),
       logLevel: "error",
-      server: { host: "127.0.0.1", port: 5199, hmr: false, watch: null },
+      server: {
+        host: "127.0.0.1",
+        port: 5199,
+        hmr: false,
+        watch: null,
+        fs: { allow: [root, realpathSync(join(root, "node_modules"))] }, // node_modules may be a link
+      },
     });
     closers.push(() => vite.close());
     await vite.listen();
