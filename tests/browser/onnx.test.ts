@@ -96,6 +96,20 @@ it("does so too in browsers whose WebAssembly cannot wait for promises", async (
   await other.close();
 });
 
+it("says what to install when the runtime is not there, before anything is downloaded", async () => {
+  const other = await page.context().newPage();
+  await other.route("**/onnxruntime-web/**", (route) => route.fulfill({ status: 404, body: "not found" }));
+  await other.goto(page.url());
+  await other.waitForFunction(() => "encoders" in window);
+  const { name, message } = await other.evaluate(
+    (onnx) => window.encoders.fails({ onnx }, {}),
+    `${server.url}model.onnx`,
+  );
+  expect([name, message]).toEqual(["ModelConfigError", expect.stringContaining("npm install onnxruntime-web")]);
+  expect(server.requests).toEqual([]);
+  await other.close();
+});
+
 it("leaves a software adapter for the CPU, and gives no reason to complain on the console", async () => {
   const software = await page.evaluate(async () => (await navigator.gpu.requestAdapter())!.info.isFallbackAdapter);
   const { provider } = await encode({ onnx: `${graphs.url}text_encoder.onnx` }, {}, [[5, 1]], 1);
