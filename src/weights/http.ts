@@ -3,6 +3,7 @@
  * said, a silent line is cut. What the bytes should be is fetch.ts's matter.
  */
 import { ScanvasError, throwIfAborted } from "../errors.ts";
+import { ByteReader } from "./bytes.ts";
 
 export interface FetchOptions {
   signal?: AbortSignal;
@@ -73,7 +74,7 @@ export async function retrying<T>(
 /** The body of one answer, read at the reader's pace. */
 export class Transfer {
   private spare: Uint8Array = new Uint8Array(); // received and not yet taken
-  private readonly reader: ReadableStreamDefaultReader<Uint8Array> | undefined;
+  private readonly reader: ByteReader | undefined;
 
   /** The bytes from `position` of the file, which moves with each byte that is taken, to `end`. */
   constructor(
@@ -82,7 +83,7 @@ export class Transfer {
     response: Response,
     private readonly line: Line,
   ) {
-    this.reader = response.body?.getReader();
+    this.reader = response.body ? new ByteReader(response.body) : undefined;
   }
 
   /** The next bytes, at most `limit`, valid until the next call; none at the end. @throws Retryable when the line breaks */
@@ -90,13 +91,14 @@ export class Transfer {
     try {
       while (!this.spare.length) {
         this.line.alive();
-        const { done, value } = (await this.reader?.read()) ?? { done: true };
-        if (done) break;
-        this.spare = value;
+        const bytes = await this.reader?.next();
+        if (!bytes) return new Uint8Array();
+        this.spare = bytes;
       }
-      this.line.rest();
     } catch (error) {
       this.line.fail(error);
+    } finally {
+      this.line.rest();
     }
     const bytes = this.spare.subarray(0, limit);
     this.spare = this.spare.subarray(bytes.length);
@@ -114,7 +116,7 @@ export class Transfer {
     const close = () => this.line.close();
     if (!this.reader || this.position < this.end) return close();
     this.line.alive();
-    this.reader.read().then(close, close);
+    this.reader.next().then(close, close);
   }
 }
 

@@ -138,7 +138,7 @@ async function readAll(url: string, options: FetchOptions): Promise<Uint8Array<A
     for (;;) {
       const part = await transfer.next(Infinity);
       if (!part.length) break;
-      parts.push(part);
+      parts.push(part.slice());
       if (transfer.position > MAX_MANIFEST_BYTES)
         throw new ScanvasError("FormatError", `${url} is over ${MAX_MANIFEST_BYTES} bytes`);
     }

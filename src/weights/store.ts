@@ -67,7 +67,7 @@ export function directoryStore(directory: FileSystemDirectoryHandle): WeightStor
   const write = async (name: string, bytes: Uint8Array<ArrayBuffer>): Promise<boolean> => {
     if (full) return false;
     try {
-      const part = (await directory.getFileHandle(name + PART, { create: true })) as Movable;
+      const part = (await directory.getFileHandle(name + PART, { create: true })) as Handle;
       await writeFile(part, bytes);
       await part.move(name).catch(async () => {
         await drop(name); // some browsers do not move onto a file
@@ -90,12 +90,10 @@ export function directoryStore(directory: FileSystemDirectoryHandle): WeightStor
     remove: drop,
     has: async (sha256, bytes) => (await open(sha256))?.size === bytes,
     async read(sha256, target) {
-      const file = await open(sha256);
-      if (file?.size !== target.length) return false;
       try {
-        return await readFile(file, target);
+        return await readFile((await directory.getFileHandle(sha256)) as Handle, target);
       } catch {
-        return false; // evicted, or the site's data were cleared, in this moment
+        return false; // not there, or the site's data were cleared in this moment
       }
     },
     async prune(keep) {
@@ -130,7 +128,36 @@ export function directoryStore(directory: FileSystemDirectoryHandle): WeightStor
   };
 }
 
-async function readFile(file: File, target: Uint8Array): Promise<boolean> {
+/** What browsers with an origin private file system have, and the types of a page do not know. */
+type Handle = FileSystemFileHandle & {
+  move(name: string): Promise<void>;
+  /** Workers only. */
+  createSyncAccessHandle?: (options?: { mode: "readwrite" | "read-only" }) => Promise<SyncAccess>;
+};
+
+interface SyncAccess {
+  read(bytes: Uint8Array, options: { at: number }): number;
+  write(bytes: Uint8Array, options: { at: number }): number;
+  truncate(size: number): void;
+  flush(): void;
+  getSize(): number;
+  close(): void;
+}
+
+class FullError extends Error {}
+
+/** Workers read straight into `target`; a page, or a worker whose file another one has open, through a stream. */
+async function readFile(handle: Handle, target: Uint8Array): Promise<boolean> {
+  const access = await handle.createSyncAccessHandle?.({ mode: "read-only" }).catch(() => undefined);
+  if (access) {
+    try {
+      return access.getSize() === target.length && access.read(target, { at: 0 }) === target.length;
+    } finally {
+      access.close();
+    }
+  }
+  const file = await handle.getFile();
+  if (file.size !== target.length) return false;
   const reader = file.stream().getReader();
   for (let got = 0; ;) {
     const { done, value } = await reader.read();
@@ -140,25 +167,8 @@ async function readFile(file: File, target: Uint8Array): Promise<boolean> {
   }
 }
 
-/** What every browser with an origin private file system has, and the types do not know. */
-type Movable = FileSystemFileHandle & {
-  move(name: string): Promise<void>;
-  /** Workers only. */
-  createSyncAccessHandle?: () => Promise<SyncAccess>;
-};
-
-interface SyncAccess {
-  truncate(size: number): void;
-  write(bytes: Uint8Array, options: { at: number }): number;
-  flush(): void;
-  getSize(): number;
-  close(): void;
-}
-
-class FullError extends Error {}
-
 /** Both ways a browser writes: the synchronous handle of workers reports a full disk only by its counts. */
-async function writeFile(handle: Movable, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
+async function writeFile(handle: Handle, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
   if (typeof handle.createSyncAccessHandle !== "function") {
     const stream = await handle.createWritable();
     await stream.write(bytes);

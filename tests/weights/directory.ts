@@ -52,6 +52,11 @@ export class FakeDirectory {
             put(bytes.subarray(0, Math.max(room(), 0)));
             return fits ? bytes.length : 4294967288;
           },
+          read: (target: Uint8Array) => {
+            const bytes = this.files.get(name)!.subarray(0, target.length);
+            target.set(bytes);
+            return bytes.length;
+          },
           flush: () => {},
           getSize: () => this.files.get(name)!.length,
           close: () => {},

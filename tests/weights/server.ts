@@ -96,7 +96,10 @@ function span(request: IncomingMessage, body: Source) {
 async function send(response: ServerResponse, body: Source, from: number, to: number): Promise<void> {
   for (let at = from; at < to && !response.destroyed; at += STEP) {
     if (response.write(body.subarray(at, Math.min(at + STEP, to)))) continue;
-    await Promise.race([once(response, "drain"), once(response, "close")]).catch(() => {});
+    const waiting = new AbortController();
+    const { signal } = waiting;
+    await Promise.race([once(response, "drain", { signal }), once(response, "close", { signal })]).catch(() => {});
+    waiting.abort();
   }
 }
 

@@ -45,6 +45,7 @@ export const CHROMIUM_FLAGS = [
 export async function openPage(
   path: string,
   say: (line: string) => void,
+  { fresh = false } = {},
 ): Promise<{ page: Page; close: () => Promise<void> }> {
   const closers: (() => Promise<unknown>)[] = [];
   const close = async (): Promise<void> => {
@@ -76,8 +77,8 @@ export async function openPage(
         headless: false,
         args: [...CHROMIUM_FLAGS, "--headless=new"],
       });
-    // One run at a time may use the kept profile; a second one gets a fresh one.
-    const context = await launch(join(cache, "profile")).catch(() => launch(temporary));
+    // One run at a time may use the kept profile; a second one gets a fresh one, as does who asks for it.
+    const context = await (fresh ? launch(temporary) : launch(join(cache, "profile")).catch(() => launch(temporary)));
     closers.push(() => context.close());
     const page = context.pages()[0] ?? (await context.newPage());
     page.on("pageerror", (error) => say(`page: ${error.message}`));

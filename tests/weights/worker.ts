@@ -1,0 +1,4 @@
+import { expose } from "comlink";
+import { scenarios } from "./scenarios.ts";
+
+expose(scenarios);
