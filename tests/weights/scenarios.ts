@@ -83,11 +83,6 @@ export const scenarios = {
     return names.toSorted();
   },
 
-  async drop(name: string): Promise<void> {
-    const root = await navigator.storage.getDirectory();
-    await (await root.getDirectoryHandle("scanvas-weights")).removeEntry(name);
-  },
-
   async clear(): Promise<void> {
     const root = await navigator.storage.getDirectory();
     await root.removeEntry("scanvas-weights", { recursive: true }).catch(() => {});
