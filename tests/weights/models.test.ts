@@ -10,7 +10,7 @@ import { FakeDirectory } from "./directory.ts";
 import { dummyModel, type DummyModel, sha256, type Source, tensorHashes } from "./dummy.ts";
 import { always, cut, faultServer, type FaultServer, instead, stall, status } from "./server.ts";
 
-const FAST = { retryDelay: 2, idleTimeout: 200 };
+const FAST = { retryDelay: 2 };
 const SIZES = Array<number>(6).fill(8192);
 const first = dummyModel(SIZES);
 const second = exchangeShard(first, 3);
@@ -53,7 +53,9 @@ interface Loaded {
 }
 
 /** What an engine does, with tensors as hashes. */
-async function load(options: { fetch?: typeof fetch; integrity?: string; url?: string } = {}): Promise<Loaded> {
+async function load(
+  options: { fetch?: typeof fetch; integrity?: string; url?: string; idleTimeout?: number } = {},
+): Promise<Loaded> {
   const { url = server.url, ...rest } = options;
   const store = directory.store();
   const all = { ...FAST, ...rest, store };
@@ -111,7 +113,7 @@ describe("a model that was loaded once", () => {
     ["silence", () => always(stall(0))],
   ])("loads past %s", async (_, faults) => {
     server.faults.set("*", faults());
-    expect(versionOf(await load())).toBe(1);
+    expect(versionOf(await load({ idleTimeout: 200 }))).toBe(1);
     expect(server.requests.length).toBe(1);
   });
 
