@@ -2,14 +2,15 @@
 // Reads xBC in token order through lib/scan_order and writes x, B and C in scan order, once per direction (the convolution is
 // causal in each), so the scan sees contiguous causal sequences and never hears of order or direction. Inputs before the
 // start are zero. Mamba-2's conv1d (arXiv 2405.21060, section 6). Bound: memory; a thread owns 4 channels of 4 positions.
-struct Params { height: u32, width: u32, batch: u32, inner4: u32, state4: u32 }
+// A call may convolve some of the channels only: xBC then holds those alone, and they use the weights from 4 first4 on.
+struct Params { height: u32, width: u32, batch: u32, inner4: u32, state4: u32, first4: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> xbc: array<vec4<f32>>;       // [B, T, (E + 2N) / 4], token order
+@group(0) @binding(1) var<storage, read> xbc: array<vec4<f32>>;       // [B, T, channels / 4], token order
 @group(0) @binding(2) var<storage, read> weight: array<f32>;          // [E + 2N, K]
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;      // [(E + 2N) / 4]
-@group(0) @binding(4) var<storage, read_write> x: array<vec4<f32>>;   // [S, T, E / 4], scan order
-@group(0) @binding(5) var<storage, read_write> b: array<vec4<f32>>;   // [S, T, N / 4]
-@group(0) @binding(6) var<storage, read_write> c: array<vec4<f32>>;   // [S, T, N / 4]
+@group(0) @binding(4) var<storage, read_write> x: array<vec4<f32>>;   // [S, T, inner4], scan order
+@group(0) @binding(5) var<storage, read_write> b: array<vec4<f32>>;   // [S, T, state4]
+@group(0) @binding(6) var<storage, read_write> c: array<vec4<f32>>;   // [S, T, state4]
 
 override TAPS: u32;
 
@@ -22,7 +23,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let tokens = params.height * params.width;
   let first = id.y * 4u;
   let input0 = (sequence % params.batch) * tokens;
-  var sum0 = bias[channel4];
+  var sum0 = bias[params.first4 + channel4];
   var sum1 = sum0;
   var sum2 = sum0;
   var sum3 = sum0;
@@ -37,7 +38,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     w1 = w0;
     w0 = vec4<f32>();
     if (i < TAPS) {
-      let at = channel4 * 4u * TAPS + i;
+      let at = (params.first4 + channel4) * 4u * TAPS + i;
       w0 = vec4<f32>(weight[at], weight[at + TAPS], weight[at + 2u * TAPS], weight[at + 3u * TAPS]);
     }
     // Before the start the input is zero; past the end it is only in sums that nobody stores.

@@ -5,7 +5,7 @@
 // positions and 64 of P; exp(F_t) scales the sums between the two products, the other decays are applied while G is staged,
 // and depth past the last position of the tile is not visited. Exponents are never positive; the triangle is masked after
 // exp. Bound: arithmetic, 2 Q P (N + Q / 2). Q, N and P are multiples of 4.
-struct Params { tokens: u32, heads: u32, head_dim4: u32, state4: u32, chunk: u32, chunks: u32, lane0: u32 }
+struct Params { tokens: u32, heads: u32, head_dim4: u32, state4: u32, chunk: u32, chunks: u32, lane0: u32, first_head: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> c: array<vec4<f32>>;         // [S, T, N / 4]
 @group(0) @binding(2) var<storage, read> product: array<vec4<f32>>;   // G   [S, chunks, Q, Q / 4]
@@ -13,7 +13,7 @@ struct Params { tokens: u32, heads: u32, head_dim4: u32, state4: u32, chunk: u32
 @group(0) @binding(4) var<storage, read> step: array<vec4<f32>>;      // dt' [S * M, chunks, Q / 4]
 @group(0) @binding(5) var<storage, read> x: array<vec4<f32>>;         // [S, T, M, P / 4]
 @group(0) @binding(6) var<storage, read> states: array<vec4<f32>>;    // [lanes, chunks - 1, N, P / 4]
-@group(0) @binding(7) var<storage, read> skip: array<f32>;            // D   [M]
+@group(0) @binding(7) var<storage, read> skip: array<f32>;            // D, of head m at first_head + m
 @group(0) @binding(8) var<storage, read_write> y: array<vec4<f32>>;   // [S, T, M, P / 4]
 
 @compute @workgroup_size(16, 16)
@@ -105,7 +105,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
     let p = p0 + id.x;
     if (row < params.chunk && first + row < params.tokens && p < params.head_dim4) {
       let at = ((row0 + first + row) * params.heads + head) * params.head_dim4 + p;
-      y[at] = sums[i] + skip[head] * x[at];
+      y[at] = sums[i] + skip[params.first_head + head] * x[at];
     }
   }
 }

@@ -4,7 +4,7 @@
 //   exp(F_t - F_s) = exp(F_t - F_t0) exp(F_t0 - F_s), s < t0
 // the first of which scales the finished sums; only the 8x8 block on the diagonal takes its own. For devices where a barrier
 // costs more than a cached load (see gemm_register). Same bindings and Params as ssd_output.
-struct Params { tokens: u32, heads: u32, head_dim4: u32, state4: u32, chunk: u32, chunks: u32, lane0: u32 }
+struct Params { tokens: u32, heads: u32, head_dim4: u32, state4: u32, chunk: u32, chunks: u32, lane0: u32, first_head: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> c: array<vec4<f32>>;         // [S, T, N / 4]
 @group(0) @binding(2) var<storage, read> product: array<vec4<f32>>;   // G   [S, chunks, Q, Q / 4]
@@ -12,7 +12,7 @@ struct Params { tokens: u32, heads: u32, head_dim4: u32, state4: u32, chunk: u32
 @group(0) @binding(4) var<storage, read> step: array<vec4<f32>>;      // dt' [S * M, chunks, Q / 4]
 @group(0) @binding(5) var<storage, read> x: array<vec4<f32>>;         // [S, T, M, P / 4]
 @group(0) @binding(6) var<storage, read> states: array<vec4<f32>>;    // [lanes, chunks - 1, N, P / 4]
-@group(0) @binding(7) var<storage, read> skip: array<f32>;            // D   [M]
+@group(0) @binding(7) var<storage, read> skip: array<f32>;            // D, of head m at first_head + m
 @group(0) @binding(8) var<storage, read_write> y: array<vec4<f32>>;   // [S, T, M, P / 4]
 
 @compute @workgroup_size(64)
@@ -110,14 +110,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   let wide = p0 + 1u < params.head_dim4;
   let rows = last + 1u - t0;
   let out = ((row0 + t0) * params.heads + head) * params.head_dim4;
-  put(out, p0, wide, skip[head], l0, r0);
-  if (rows > 1u) { put(out + 1u * next, p0, wide, skip[head], l1, r1); }
-  if (rows > 2u) { put(out + 2u * next, p0, wide, skip[head], l2, r2); }
-  if (rows > 3u) { put(out + 3u * next, p0, wide, skip[head], l3, r3); }
-  if (rows > 4u) { put(out + 4u * next, p0, wide, skip[head], l4, r4); }
-  if (rows > 5u) { put(out + 5u * next, p0, wide, skip[head], l5, r5); }
-  if (rows > 6u) { put(out + 6u * next, p0, wide, skip[head], l6, r6); }
-  if (rows > 7u) { put(out + 7u * next, p0, wide, skip[head], l7, r7); }
+  let d = skip[params.first_head + head];
+  put(out, p0, wide, d, l0, r0);
+  if (rows > 1u) { put(out + 1u * next, p0, wide, d, l1, r1); }
+  if (rows > 2u) { put(out + 2u * next, p0, wide, d, l2, r2); }
+  if (rows > 3u) { put(out + 3u * next, p0, wide, d, l3, r3); }
+  if (rows > 4u) { put(out + 4u * next, p0, wide, d, l4, r4); }
+  if (rows > 5u) { put(out + 5u * next, p0, wide, d, l5, r5); }
+  if (rows > 6u) { put(out + 6u * next, p0, wide, d, l6, r6); }
+  if (rows > 7u) { put(out + 7u * next, p0, wide, d, l7, r7); }
 }
 
 // Of positions s .. s + 3 those up to t: G dt' exp(F_t - F_s).

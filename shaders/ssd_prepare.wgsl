@@ -4,11 +4,12 @@
 // Positions past the last token get dt' = 0 and dA = 0: decay 1, input 0, so no later kernel needs to know about them.
 // -32 is full forgetting (1e-14), and keeps |F| small enough for f32 differences. First kernel of Mamba-2's SSD (arXiv
 // 2405.21060, section 6 and listing 1). A thread owns one chunk of one head; neighbours in memory are neighbouring heads.
-struct Params { height: u32, width: u32, batch: u32, sequences: u32, heads: u32, chunk: u32, chunks: u32 }
+// M heads from first_head on of all_heads: heads run in groups, dt and what belongs to a head is there once.
+struct Params { height: u32, width: u32, batch: u32, sequences: u32, heads: u32, chunk: u32, chunks: u32, first_head: u32, all_heads: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> dt: array<f32>;             // [B, T, M], token order
-@group(0) @binding(2) var<storage, read> dt_bias: array<f32>;        // [M]
-@group(0) @binding(3) var<storage, read> a_log: array<f32>;          // [M]
+@group(0) @binding(1) var<storage, read> dt: array<f32>;             // [B, T, all_heads], token order
+@group(0) @binding(2) var<storage, read> dt_bias: array<f32>;        // [all_heads]
+@group(0) @binding(3) var<storage, read> a_log: array<f32>;          // [all_heads]
 @group(0) @binding(4) var<storage, read_write> step: array<f32>;     // dt' [S, M, chunks, Q]
 @group(0) @binding(5) var<storage, read_write> decay: array<f32>;    // F   [S, M, chunks, Q]
 @group(0) @binding(6) var<storage, read_write> weight: array<f32>;   // w   [S, M, chunks, Q]
@@ -31,14 +32,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let sequence = index / params.heads / params.chunks;
   let tokens = params.height * params.width;
   let out = ((sequence * params.heads + head) * params.chunks + chunk) * params.chunk;
-  let rate = -exp(min(a_log[head], 80.0));
+  let of_all = params.first_head + head;
+  let rate = -exp(min(a_log[of_all], 80.0));
   var sum = 0.0;
   for (var i = 0u; i < params.chunk; i++) {
     let position = chunk * params.chunk + i;
     var size = 0.0;
     if (position < tokens) {
       let token = (sequence % params.batch) * tokens + token_at(position, sequence >= params.batch);
-      size = softplus(dt[token * params.heads + head] + dt_bias[head]);
+      size = softplus(dt[token * params.all_heads + of_all] + dt_bias[of_all]);
     }
     sum += max(rate * size, -32.0);
     step[out + i] = size;

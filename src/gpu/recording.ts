@@ -15,6 +15,10 @@ export interface DeviceProfile {
   readonly f16: boolean;
   /** The matrix kernel that won the trial on this adapter (see kernels/gemm_trial.ts). */
   readonly gemm: "tile" | "register";
+  /** Activations that can be made part by part are made in parts of about this many bytes: memory is bounded, and nothing gets slower. */
+  readonly activationBytes: number;
+  /** A matrix product of more operations is several dispatches: a submit, and with it a cancel, waits for one at least. */
+  readonly dispatchFlops: number;
 }
 
 export const DEFAULT_PROFILE: DeviceProfile = {
@@ -26,6 +30,8 @@ export const DEFAULT_PROFILE: DeviceProfile = {
   },
   f16: false,
   gemm: "tile",
+  activationBytes: 64 << 20,
+  dispatchFlops: 1e11,
 };
 
 export interface Dispatch {

@@ -18,6 +18,38 @@ interface Shape {
   bench?: boolean;
 }
 
+/** One of the calls that make up a whole: `first` of all channels, those of x alone or of B and C alone. */
+function partCase(
+  part: { x: number; state: number; first: number; all: number },
+  g: ScanGrid,
+  taps: number,
+): KernelCase {
+  const whole = conv1dCase({ grid: g, inner: part.x, state: part.state, taps });
+  const { first, all } = part;
+  return {
+    ...whole,
+    name: `channels ${first} to ${first + part.x + 2 * part.state} of ${all}, ${whole.name}`,
+    inputs: () => ({ ...whole.inputs(), weight: random([all, taps], 2, 0.6), bias: random([all], 3, 0.3) }),
+    outputs: Object.fromEntries(Object.entries(whole.outputs).filter(([, shape]) => shape[2]! > 0)),
+    record: (rec, t) =>
+      conv1d(
+        rec,
+        {
+          xbc: t.xbc!,
+          weight: t.weight!,
+          bias: t.bias!,
+          ...(t.x && { x: t.x }),
+          ...(t.b && { b: t.b }),
+          ...(t.c && { c: t.c }),
+        },
+        g,
+        first,
+      ),
+    reference: ({ xbc, weight, bias }) =>
+      whole.reference({ xbc: xbc!, weight: weight!.subarray(first * taps), bias: bias!.subarray(first) }),
+  };
+}
+
 function conv1dCase({ grid, inner, state, taps, bench }: Shape): KernelCase {
   const { batch, height, width, order, directions } = grid;
   const tokens = height * width;
@@ -82,6 +114,8 @@ export default {
     conv1dCase({ grid: grid(13, 5, "mamba_h", 1), inner: 64, state: 8, taps: 3 }),
     conv1dCase({ grid: grid(1, 1, "mamba_h", 2), inner: 16, state: 4, taps: 4 }),
     conv1dCase({ grid: grid(1, 7, "mamba_w", 1, 3), inner: 260, state: 4, taps: 1 }),
+    partCase({ x: 48, state: 0, first: 32, all: 128 }, grid(5, 13, "mamba_h", 2, 2), 4),
+    partCase({ x: 0, state: 24, first: 80, all: 128 }, grid(5, 13, "mamba_w", 2), 4),
     conv1dCase({ grid: grid(64, 64, "mamba_h", 2), inner: 2304, state: 256, taps: 4, bench: true }),
     conv1dCase({ grid: grid(64, 64, "mamba_w", 2), inner: 2304, state: 256, taps: 4, bench: true }),
   ],

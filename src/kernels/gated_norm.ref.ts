@@ -1,3 +1,4 @@
+import { viewTensor, type Tensor } from "../gpu/tensor.ts";
 import { random, type KernelCase, type KernelCases } from "./case.ts";
 import { scanTokens } from "./conv1d.ref.ts";
 import { gatedNorm } from "./gated_norm.ts";
@@ -17,7 +18,10 @@ function gatedNormCase(grid: ScanGrid, inner: number, fusion: "concat" | "sum", 
       return { y: random([sequences, tokens, inner], 1, 3), z, weight: random([inner], 3) };
     },
     outputs: { out: [batch, tokens, columns] },
-    record: (rec, t) => gatedNorm(rec, { y: t.y!, z: t.z!, weight: t.weight!, out: t.out! }, grid, fusion),
+    record: (rec, t) => {
+      const rows = (tensor: Tensor): Tensor => viewTensor(tensor, tensor.label, [batch * tokens, tensor.shape[2]!]);
+      gatedNorm(rec, { y: [t.y!], z: rows(t.z!), weight: t.weight!, out: rows(t.out!) }, grid, fusion);
+    },
     reference: ({ y, z, weight }) => {
       const out = new Float32Array(batch * tokens * columns);
       for (let s = 0; s < sequences; s++) {
@@ -42,6 +46,46 @@ function gatedNormCase(grid: ScanGrid, inner: number, fusion: "concat" | "sum", 
   };
 }
 
+/** y in parts of `widths` channels, and a band of `count` rows from `first` on. */
+function bandCase(g: ScanGrid, widths: number[], fusion: "concat" | "sum", first: number, count: number): KernelCase {
+  const tokens = g.height * g.width;
+  const rows = g.batch * tokens;
+  const inner = widths.reduce((a, b) => a + b, 0);
+  const whole = gatedNormCase(g, inner, fusion);
+  const columns = whole.outputs.out![2]!;
+  const sequences = g.directions * g.batch;
+  return {
+    ...whole,
+    name: `rows ${first} to ${first + count}, y in ${widths.length} parts, ${whole.name}`,
+    inputs: () => ({
+      ...Object.fromEntries(widths.map((width, i) => [`y${i}`, random([sequences, tokens, width], 4 + i, 3)])),
+      z: random([count, inner], 2, 2),
+      weight: random([inner], 3),
+    }),
+    outputs: { out: [count, columns] },
+    record: (rec, t) =>
+      gatedNorm(
+        rec,
+        { y: widths.map((_, i) => t[`y${i}`]!), z: t.z!, weight: t.weight!, out: t.out! },
+        g,
+        fusion,
+        first,
+      ),
+    reference: (inputs) => {
+      const y = new Float32Array(sequences * tokens * inner);
+      let channel = 0;
+      widths.forEach((width, i) => {
+        inputs[`y${i}`]!.forEach((v, at) => (y[Math.floor(at / width) * inner + channel + (at % width)] = v));
+        channel += width;
+      });
+      const z = new Float32Array(rows * inner); // the other rows are computed too, and cut off
+      z.set(inputs.z!, first * inner);
+      const { out } = whole.reference({ y, z, weight: inputs.weight! });
+      return { out: out!.subarray(first * columns, (first + count) * columns) };
+    },
+  };
+}
+
 const grid = (height: number, width: number, order: ScanGrid["order"], directions: 1 | 2, batch = 1): ScanGrid => ({
   batch,
   height,
@@ -58,6 +102,9 @@ export default {
     gatedNormCase(grid(3, 7, "mamba_h", 2, 2), 2304, "sum"),
     gatedNormCase(grid(4, 6, "mamba_w", 1), 264, "concat"),
     gatedNormCase(grid(1, 1, "mamba_h", 2), 4, "concat"),
+    bandCase(grid(5, 13, "mamba_h", 2, 2), [40, 40, 40, 24], "concat", 60, 30), // across the batch
+    bandCase(grid(5, 13, "mamba_w", 2), [80, 64], "sum", 0, 65),
+    bandCase(grid(4, 6, "mamba_h", 1), [88, 88, 88], "concat", 7, 1),
     gatedNormCase(grid(64, 64, "mamba_h", 2), 2304, "concat", true),
   ],
 } satisfies KernelCases;

@@ -1,6 +1,6 @@
 import { random, randomArray, type KernelCase, type KernelCases } from "./case.ts";
 import { scanTokens } from "./conv1d.ref.ts";
-import { ssd } from "./ssd.ts";
+import { ssd, ssdProduct } from "./ssd.ts";
 import { softplus } from "./ssd_prepare.ref.ts";
 import type { ScanGrid } from "./ssd_shape.ts";
 
@@ -21,19 +21,23 @@ interface Shape {
   chunk?: number;
   decay: keyof typeof DECAYS;
   stateBudget?: number;
+  /** Only `count` heads from `first` on. */
+  part?: { first: number; count: number };
   bench?: boolean;
 }
 
 function ssdCase(shape: Shape): KernelCase {
   const { variant, grid, heads, headDim, state, chunk, decay, bench, stateBudget } = shape;
+  const part = shape.part ?? { first: 0, count: heads };
   const { batch, height, width, order, directions } = grid;
   const tokens = height * width;
   const sequences = directions * batch;
-  const inner = heads * headDim;
+  const inner = part.count * headDim;
   const q = chunk ?? 128;
   return {
     name:
       `${variant} ${decay} ${order} ${batch}x${height}x${width} ${directions} direction(s), M ${heads} P ${headDim} N ${state} Q ${q}` +
+      (shape.part ? `, heads ${part.first} to ${part.first + part.count}` : "") +
       (stateBudget ? `, states of ${stateBudget} bytes` : ""),
     inputs: () => ({
       x: random([sequences, tokens, inner], 1),
@@ -48,32 +52,35 @@ function ssdCase(shape: Shape): KernelCase {
       skip: random([heads], 7),
     }),
     outputs: { y: [sequences, tokens, inner] },
-    record: (rec, t) =>
+    record: (rec, t) => {
+      const product = ssdProduct(rec, { b: t.b!, c: t.c! }, { chunk, variant });
       ssd(
         rec,
-        { x: t.x!, b: t.b!, c: t.c!, dt: t.dt!, dtBias: t.dtBias!, aLog: t.aLog!, skip: t.skip!, y: t.y! },
-        { grid, heads, headDim, state, chunk, stateBudget, variant },
-      ),
+        { x: t.x!, b: t.b!, c: t.c!, product, dt: t.dt!, dtBias: t.dtBias!, aLog: t.aLog!, skip: t.skip!, y: t.y! },
+        { grid, heads: part.count, firstHead: part.first, headDim, state, stateBudget, variant },
+      );
+    },
     /** The recurrence itself, one position after the other. */
     reference: ({ x, b, c, dt, dtBias, aLog, skip }) => {
       const y = new Float32Array(sequences * tokens * inner);
       for (let s = 0; s < sequences; s++) {
         const order = scanTokens(grid, s >= batch);
-        for (let m = 0; m < heads; m++) {
+        for (let i = 0; i < part.count; i++) {
+          const m = part.first + i;
           const h = new Float64Array(headDim * state);
           for (let t = 0; t < tokens; t++) {
             const row = s * tokens + t;
             const step = softplus(dt![((s % batch) * tokens + order[t]!) * heads + m]! + dtBias![m]!);
             const keep = Math.exp(-step * Math.exp(aLog![m]!));
             for (let p = 0; p < headDim; p++) {
-              const value = x![row * inner + m * headDim + p]!;
+              const value = x![row * inner + i * headDim + p]!;
               let sum = skip![m]! * value;
               for (let n = 0; n < state; n++) {
-                const i = p * state + n;
-                h[i] = keep * h[i]! + step * value * b![row * state + n]!;
-                sum += h[i]! * c![row * state + n]!;
+                const at = p * state + n;
+                h[at] = keep * h[at]! + step * value * b![row * state + n]!;
+                sum += h[at]! * c![row * state + n]!;
               }
-              y[row * inner + m * headDim + p] = sum;
+              y[row * inner + i * headDim + p] = sum;
             }
           }
         }
@@ -121,6 +128,15 @@ export default {
         stateBudget: 4 * 9 * 1536,
       }),
       ssdCase({ variant, grid: grid(5, 13, "mamba_w", 2), ...small, chunk: 16, decay: "typical", stateBudget: 1 }),
+      ssdCase({
+        variant,
+        grid: grid(3, 31, "mamba_h", 2, 2),
+        ...small,
+        heads: 9,
+        part: { first: 4, count: 3 },
+        chunk: 28,
+        decay: "typical",
+      }),
     ]),
     // Time per token must not grow: 1024, 4096 and 16384 tokens, the real head and state sizes, few heads.
     ...[32, 64, 128].map((side) =>

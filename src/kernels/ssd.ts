@@ -1,4 +1,5 @@
 import type { DeviceProfile, Recording } from "../gpu/recording.ts";
+import type { Tensor } from "../gpu/tensor.ts";
 import { ssdChunkProduct } from "./ssd_chunk_product.ts";
 import { ssdChunkState } from "./ssd_chunk_state.ts";
 import { ssdOutput } from "./ssd_output.ts";
@@ -14,42 +15,53 @@ import {
   type SsdTensors,
 } from "./ssd_shape.ts";
 
-/** Most bytes of chunk states kept at once, also where the device allows larger bindings: more would not be faster. */
-const STATE_BUDGET = 128 << 20;
-
 export interface SsdOptions {
   readonly grid: ScanGrid;
+  /** Heads of x and y; `firstHead` is the first one's number among all. */
   readonly heads: number;
+  readonly firstHead?: number;
   readonly headDim: number;
   readonly state: number;
-  /** Q; 128 unless given, less for shorter sequences. */
-  readonly chunk?: number;
-  /** Most bytes of chunk states kept at once. */
+  /** Most bytes of chunk states kept at once; the profile's `activationBytes` unless given. More would not be faster. */
   readonly stateBudget?: number;
   readonly variant?: DeviceProfile["gemm"];
+}
+
+/** What the scans of all heads share: C B^T inside each chunk, [S, chunks, Q, Q]. Q is 128 unless given, less for shorter sequences. */
+export function ssdProduct(
+  rec: Recording,
+  { b, c }: Pick<SsdTensors, "b" | "c">,
+  options: { readonly chunk?: number; readonly variant?: DeviceProfile["gemm"] } = {},
+): Tensor {
+  const [sequences, tokens, state] = b.shape as [number, number, number];
+  const chunk = options.chunk ?? Math.min(128, 4 * Math.ceil(tokens / 4));
+  const shape: SsdShape = { sequences, tokens, heads: 1, headDim: 4, state, chunk };
+  checkSsdShape(shape);
+  const product = rec.temp("ssd_product", [sequences, chunksOf(shape), chunk, chunk]);
+  ssdChunkProduct(rec, { b, c, product }, shape, options.variant);
+  return product;
 }
 
 /**
  * Mamba-2's state space scan, h_t = exp(dt_t A) h_(t-1) + dt_t x_t B_t^T, y_t = h_t C_t + D x_t, of all sequences and directions, as
  * products over chunks (arXiv 2405.21060, section 6): time linear in T, and no step of it longer than a chunk or a walk over
- * the chunks. The heads are independent, so they run in groups whose states fit one binding.
+ * the chunks. The heads are independent, so a call may scan some of them, and runs them in groups whose states fit the budget.
  */
-export function ssd(rec: Recording, { x, b, c, dt, dtBias, aLog, skip, y }: SsdTensors, options: SsdOptions): void {
-  const { grid, heads, headDim, state, variant, stateBudget = STATE_BUDGET } = options;
+export function ssd(rec: Recording, tensors: SsdTensors, options: SsdOptions): void {
+  const { x, b, c, product, dt, dtBias, aLog, skip, y } = tensors;
+  const { grid, heads, firstHead = 0, headDim, state, variant } = options;
   const tokens = grid.height * grid.width;
-  const chunk = options.chunk ?? Math.min(128, 4 * Math.ceil(tokens / 4));
-  const shape: SsdShape = { sequences: grid.directions * grid.batch, tokens, heads, headDim, state, chunk };
+  const [, chunks, chunk] = product.shape as [number, number, number];
+  const shape: SsdShape = { sequences: grid.directions * grid.batch, tokens, heads, firstHead, headDim, state, chunk };
   checkSsdShape(shape);
-  const chunks = chunksOf(shape);
   const steps = [shape.sequences, heads, chunks, chunk];
   const step = rec.temp("ssd_step", steps);
   const decay = rec.temp("ssd_decay", steps);
   const weight = rec.temp("ssd_weight", steps);
   ssdPrepare(rec, { dt, dtBias, aLog, step, decay, weight }, grid, shape);
-  const product = rec.temp("ssd_product", [shape.sequences, chunks, chunk, chunk]);
-  ssdChunkProduct(rec, { b, c, product }, shape, variant);
 
-  const budget = Math.min(stateBudget, rec.profile.limits.maxStorageBufferBindingSize);
+  const { activationBytes, limits } = rec.profile;
+  const budget = Math.min(options.stateBudget ?? activationBytes, limits.maxStorageBufferBindingSize);
   const most = Math.max(1, Math.floor(budget / Math.max(1, stateBytes(shape))));
   const { count } = lanesOf(shape);
   const groups = Math.ceil(count / most);

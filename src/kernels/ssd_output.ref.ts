@@ -5,12 +5,12 @@ import { chunksOf, type SsdShape } from "./ssd_shape.ts";
 type Variant = "tile" | "register";
 
 function outputCase(variant: Variant, shape: SsdShape, rate: number): KernelCase {
-  const { sequences, tokens, heads, headDim, state, chunk } = shape;
+  const { sequences, tokens, heads, firstHead = 0, headDim, state, chunk } = shape;
   const chunks = chunksOf(shape);
   const steps = [sequences, heads, chunks, chunk];
   const lanes = sequences * heads;
   return {
-    name: `${variant} ${sequences}x${tokens}, ${heads} heads, P ${headDim} N ${state} Q ${chunk}, decay ${rate} a position`,
+    name: `${variant} ${sequences}x${tokens}, heads from ${firstHead} to ${firstHead + heads}, P ${headDim} N ${state} Q ${chunk}, decay ${rate} a position`,
     inputs: () => {
       const decay = randomArray(lanes * chunks * chunk, 3);
       decay.forEach((v, i) => (decay[i] = (i % chunk ? decay[i - 1]! : 0) + rate * Math.abs(v)));
@@ -25,7 +25,7 @@ function outputCase(variant: Variant, shape: SsdShape, rate: number): KernelCase
         step: { shape: steps, data: randomArray(lanes * chunks * chunk, 4).map(Math.abs) },
         x: random([sequences, tokens, heads * headDim], 5),
         ...(chunks > 1 ? { states: random([lanes, chunks - 1, state, headDim], 6) } : {}),
-        skip: random([heads], 7),
+        skip: random([firstHead + heads], 7),
       };
     },
     outputs: { y: [sequences, tokens, heads * headDim] },
@@ -57,7 +57,7 @@ function outputCase(variant: Variant, shape: SsdShape, rate: number): KernelCase
             const f = decay!.subarray((lane * chunks + at) * chunk, (lane * chunks + at + 1) * chunk);
             for (let e = 0; e < headDim; e++) {
               const row = (position: number): number => ((sequence * tokens + position) * heads + m) * headDim + e;
-              let sum = skip![m]! * x![row(p)]!;
+              let sum = skip![firstHead + m]! * x![row(p)]!;
               for (let n = 0; n < state && at > 0; n++) {
                 const h = states![((lane * (chunks - 1) + at - 1) * state + n) * headDim + e]!;
                 sum += Math.exp(f[t]!) * c![(sequence * tokens + p) * state + n]! * h;
@@ -84,6 +84,7 @@ export default {
   kernel: "ssd_output",
   cases: variants.flatMap((variant) => [
     outputCase(variant, { sequences: 2, tokens: 77, heads: 3, headDim: 16, state: 24, chunk: 32 }, -0.05),
+    outputCase(variant, { sequences: 2, tokens: 45, heads: 3, firstHead: 4, headDim: 16, state: 8, chunk: 32 }, -0.05),
     outputCase(variant, { sequences: 1, tokens: 150, heads: 2, headDim: 64, state: 256, chunk: 128 }, -0.01),
     outputCase(variant, { sequences: 1, tokens: 300, heads: 1, headDim: 68, state: 20, chunk: 140 }, -3),
     outputCase(variant, { sequences: 2, tokens: 1, heads: 1, headDim: 4, state: 4, chunk: 4 }, -1),

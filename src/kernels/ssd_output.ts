@@ -18,7 +18,7 @@ export interface SsdOutputTensors {
   readonly x: Tensor; // [S, T, E]
   /** [lanes, chunks - 1, N, P]; undefined when there is one chunk only. */
   readonly states: Tensor | undefined;
-  readonly skip: Tensor; // D [M]
+  readonly skip: Tensor; // D of all heads
   readonly y: Tensor; // [S, T, E]
 }
 
@@ -30,7 +30,7 @@ export function ssdOutput(
   lanes: LaneRange,
   variant: DeviceProfile["gemm"] = rec.profile.gemm,
 ): void {
-  const { sequences, tokens, heads, headDim, state, chunk } = shape;
+  const { sequences, tokens, heads, headDim, state, chunk, firstHead = 0 } = shape;
   const chunks = chunksOf(shape);
   const steps = [sequences, heads, chunks, chunk];
   const inner = [sequences, tokens, heads * headDim];
@@ -41,7 +41,6 @@ export function ssdOutput(
     step: [step, steps],
     x: [x, inner],
     states: [states, [lanes.count, chunks - 1, state, headDim]],
-    skip: [skip, [heads]],
     y: [y, inner],
   });
   const workgroups = {
@@ -53,7 +52,16 @@ export function ssdOutput(
     { c, product, decay, step, x, states, skip, y },
     {
       grid: [workgroups, chunks, lanes.count],
-      params: { tokens, heads, head_dim4: headDim / 4, state4: state / 4, chunk, chunks, lane0: lanes.first },
+      params: {
+        tokens,
+        heads,
+        head_dim4: headDim / 4,
+        state4: state / 4,
+        chunk,
+        chunks,
+        lane0: lanes.first,
+        first_head: firstHead,
+      },
       flops: 2 * lanes.count * headDim * (Math.max(0, tokens - chunk) * state + chunkPairs(shape) + tokens),
     },
   );

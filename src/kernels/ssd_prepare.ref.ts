@@ -13,6 +13,7 @@ function prepareCase(
   chunk: number,
   scale: number,
   mean: number,
+  { firstHead, allHeads } = { firstHead: 0, allHeads: heads },
 ): KernelCase {
   const { batch, height, width, order, directions } = grid;
   const tokens = height * width;
@@ -20,11 +21,11 @@ function prepareCase(
   const chunks = Math.ceil(tokens / chunk);
   const steps = [sequences, heads, chunks, chunk];
   return {
-    name: `${name}, ${order} ${batch}x${height}x${width} ${directions} direction(s), ${heads} heads, chunk ${chunk}`,
+    name: `${name}, ${order} ${batch}x${height}x${width} ${directions} direction(s), heads ${firstHead} to ${firstHead + heads} of ${allHeads}, chunk ${chunk}`,
     inputs: () => ({
-      dt: { shape: [batch, tokens, heads], data: randomArray(batch * tokens * heads, 1, scale, mean) },
-      dtBias: random([heads], 2),
-      aLog: { shape: [heads], data: randomArray(heads, 3, 0.7, 1) },
+      dt: { shape: [batch, tokens, allHeads], data: randomArray(batch * tokens * allHeads, 1, scale, mean) },
+      dtBias: random([allHeads], 2),
+      aLog: { shape: [allHeads], data: randomArray(allHeads, 3, 0.7, 1) },
     }),
     outputs: { step: steps, decay: steps, weight: steps },
     record: (rec, t) =>
@@ -32,7 +33,7 @@ function prepareCase(
         rec,
         { dt: t.dt!, dtBias: t.dtBias!, aLog: t.aLog!, step: t.step!, decay: t.decay!, weight: t.weight! },
         grid,
-        { sequences, tokens, heads, headDim: 4, state: 4, chunk },
+        { sequences, tokens, heads, firstHead, headDim: 4, state: 4, chunk },
       ),
     reference: ({ dt, dtBias, aLog }) => {
       const size = sequences * heads * chunks * chunk;
@@ -47,8 +48,10 @@ function prepareCase(
             for (let q = 0; q < chunk; q++) {
               const token = order[first + q]; // none past the end: step 0, decay 1
               const step =
-                token === undefined ? 0 : softplus(dt![((s % batch) * tokens + token) * heads + m]! + dtBias![m]!);
-              sum += Math.max(-Math.exp(aLog![m]!) * step, -32);
+                token === undefined
+                  ? 0
+                  : softplus(dt![((s % batch) * tokens + token) * allHeads + firstHead + m]! + dtBias![firstHead + m]!);
+              sum += Math.max(-Math.exp(aLog![firstHead + m]!) * step, -32);
               running.push(sum);
               out.step[at + q] = step;
               out.decay[at + q] = sum;
@@ -69,6 +72,10 @@ export default {
     prepareCase("typical", { batch: 1, height: 5, width: 13, order: "mamba_h", directions: 2 }, 9, 32, 1, -4),
     prepareCase("typical", { batch: 2, height: 5, width: 13, order: "mamba_w", directions: 2 }, 3, 16, 1, -4),
     prepareCase("large dt", { batch: 1, height: 3, width: 50, order: "mamba_h", directions: 1 }, 5, 128, 100, 0),
+    prepareCase("typical", { batch: 2, height: 5, width: 13, order: "mamba_h", directions: 2 }, 3, 16, 1, -4, {
+      firstHead: 5,
+      allHeads: 9,
+    }),
     prepareCase("tiny dt", { batch: 2, height: 1, width: 1, order: "mamba_w", directions: 2 }, 36, 4, 1, -14),
   ],
 } satisfies KernelCases;

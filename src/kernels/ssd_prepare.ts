@@ -20,13 +20,14 @@ export function ssdPrepare(
   grid: ScanGrid,
   shape: SsdShape,
 ): void {
-  const { sequences, tokens, heads, chunk } = shape;
+  const { sequences, tokens, heads, chunk, firstHead = 0 } = shape;
+  const allHeads = dtBias.shape[0]!;
   const chunks = chunksOf(shape);
   const steps = [sequences, heads, chunks, chunk];
   expectShapes("ssd_prepare", {
-    dt: [dt, [grid.batch, tokens, heads]],
-    dtBias: [dtBias, [heads]],
-    aLog: [aLog, [heads]],
+    dt: [dt, [grid.batch, tokens, allHeads]],
+    dtBias: [dtBias, [allHeads]],
+    aLog: [aLog, [allHeads]],
     step: [step, steps],
     decay: [decay, steps],
     weight: [weight, steps],
@@ -37,7 +38,17 @@ export function ssdPrepare(
     {
       grid: linearGrid(Math.ceil((sequences * chunks * heads) / 64)),
       constants: { BY_COLUMNS: Number(grid.order === "mamba_h") },
-      params: { height: grid.height, width: grid.width, batch: grid.batch, sequences, heads, chunk, chunks },
+      params: {
+        height: grid.height,
+        width: grid.width,
+        batch: grid.batch,
+        sequences,
+        heads,
+        chunk,
+        chunks,
+        first_head: firstHead,
+        all_heads: allHeads,
+      },
       flops: 40 * sequences * heads * tokens,
     },
   );

@@ -17,6 +17,8 @@ export interface SsdShape {
   readonly sequences: number;
   readonly tokens: number;
   readonly heads: number;
+  /** Where these heads begin among all, which dt, dtBias, aLog and skip hold; 0 unless given. */
+  readonly firstHead?: number;
   readonly headDim: number;
   readonly state: number;
   /** Q, positions a chunk. A sequence is ceil(T / Q) chunks, the last one padded with decay 1 and input 0. */
@@ -51,14 +53,15 @@ export function checkSsdShape({ headDim, state, chunk }: Pick<SsdShape, "headDim
   }
 }
 
-/** Operands of the scan by their names in contract.md; x, b, c, y in scan order, dt in token order. */
+/** Operands of the scan; x, b, c, y in scan order, dt in token order. x and y have M heads, the others what belongs to all heads. */
 export interface SsdTensors {
-  readonly x: Tensor; // [S, T, E]
+  readonly x: Tensor; // [S, T, M P]
   readonly b: Tensor; // [S, T, N]
   readonly c: Tensor; // [S, T, N]
-  readonly dt: Tensor; // [B, T, M]
-  readonly dtBias: Tensor; // [M]
-  readonly aLog: Tensor; // [M]
-  readonly skip: Tensor; // D [M]
-  readonly y: Tensor; // [S, T, E]
+  readonly product: Tensor; // C B^T inside the chunks, [S, chunks, Q, Q], from ssdProduct
+  readonly dt: Tensor; // [B, T, all heads]
+  readonly dtBias: Tensor; // [all heads]
+  readonly aLog: Tensor; // [all heads]
+  readonly skip: Tensor; // D [all heads]
+  readonly y: Tensor; // [S, T, M P]
 }

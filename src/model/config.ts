@@ -24,7 +24,7 @@ export interface DenoiserConfig {
   readonly mamba: MambaConfig;
 }
 
-/** What the scan blocks need to know. */
+/** Sizes of a Mamba mixer, letters as in contract.md. */
 export interface MambaConfig {
   readonly width: number; // D
   readonly inner: number; // E

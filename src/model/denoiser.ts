@@ -1,12 +1,12 @@
 import type { Recording } from "../gpu/recording.ts";
 import { makeTensor, viewTensor, type Tensor } from "../gpu/tensor.ts";
-import { attention } from "../kernels/attention.ts";
 import { addPosition, modulation, patchify, silu, unpatchify } from "../kernels/elementwise.ts";
 import { gemm } from "../kernels/gemm.ts";
 import { layerNorm } from "../kernels/layer_norm.ts";
+import { planDenoiser } from "./bands.ts";
+import { recordBlock } from "./block.ts";
 import type { DenoiserConfig } from "./config.ts";
 import { TIMESTEP_CHANNELS } from "./embeddings.ts";
-import { recordMambaMixer } from "./mamba_block.ts";
 import type { Weights } from "./weights.ts";
 
 /** What the denoiser needs of the prompt and the size: made once a picture, read in every step. B: batch, L: text tokens. */
@@ -119,6 +119,7 @@ export function recordDenoiser(
   const [batch, , latentHeight, latentWidth] = output.shape as [number, number, number, number];
   const grid = { batch, height: latentHeight / patchSize, width: latentWidth / patchSize };
   const tokens = grid.height * grid.width;
+  const plan = planDenoiser(config, grid, rec.profile);
 
   const patchWeight = weights.get("pos_embed.proj.weight");
   const patches = rec.temp("patches", [batch, tokens, patchWeight.shape[1]!]);
@@ -132,68 +133,15 @@ export function recordDenoiser(
   );
 
   config.tokenMixers.forEach((mixer, i) => {
-    x = rec.scope(`block${i}`, () => {
-      const prefix = `transformer_blocks.${i}`;
-      // modulations [blocks, B, 6, D]: shift1, scale1, gate1, shift2, scale2, gate2
-      const vector = (n: number): number => i * batch * 6 * width + n * width;
-      const normed = (from: Tensor, first: number): Tensor => {
-        const y = rec.temp("normed", [batch, tokens, width]);
-        layerNorm(rec, from, y, {
-          eps: config.normEps,
-          modulation: {
-            tensor: modulations,
-            shiftOffset: vector(first),
-            scaleOffset: vector(first + 1),
-            stride: 6 * width,
-            rowsPerBatch: tokens,
-          },
-        });
-        return y;
-      };
-      const gate = (n: number): { tensor: Tensor; offset: number; stride: number; rowsPerBatch: number } => ({
-        tensor: modulations,
-        offset: vector(n),
-        stride: 6 * width,
-        rowsPerBatch: tokens,
-      });
-
-      const mixed = rec.temp("x_mixed", [batch, tokens, width]);
-      rec.scope(mixer, () => {
-        const input = normed(x, 0);
-        if (mixer === "attention") {
-          const y = recordSelfAttention(rec, config, weights, prefix, input);
-          gemm(rec, y, weights.get(`${prefix}.attn1.to_out.0.weight`, [width, width]), mixed, {
-            bias: weights.get(`${prefix}.attn1.to_out.0.bias`),
-            gate: gate(2),
-            residual: x,
-          });
-        } else {
-          const y = recordMambaMixer(rec, config.mamba, weights, prefix, mixer, input, grid);
-          gemm(rec, y, weights.get(`${prefix}.mamba_fuse_out.weight`, [width, y.shape[2]!]), mixed, {
-            bias: weights.get(`${prefix}.mamba_fuse_out.bias`),
-            gate: gate(2),
-            residual: x,
-          });
-        }
-      });
-      const crossed = rec.scope("cross", () =>
-        recordCrossAttention(rec, config, weights, prefix, mixed, inputs.conditions, i),
-      );
-      return rec.scope("ff", () => {
-        const hidden = rec.temp("hidden", [batch, tokens, 4 * width]);
-        gemm(rec, normed(crossed, 3), weights.get(`${prefix}.ff.net.0.proj.weight`, [4 * width, width]), hidden, {
-          bias: weights.get(`${prefix}.ff.net.0.proj.bias`),
-          activation: "gelu_tanh",
-        });
-        const y = rec.temp("x", [batch, tokens, width]);
-        gemm(rec, hidden, weights.get(`${prefix}.ff.net.2.weight`, [width, 4 * width]), y, {
-          bias: weights.get(`${prefix}.ff.net.2.bias`),
-          gate: gate(5),
-          residual: crossed,
-        });
-        return y;
-      });
-    });
+    const { keys, values, mask } = inputs.conditions;
+    const block = {
+      mixer,
+      weights: weights.under(`transformer_blocks.${i}`),
+      modulations,
+      offset: i * grid.batch * 6 * width,
+      text: { keys: keys[i]!, values: values[i]!, mask },
+    };
+    x = rec.scope(`block${i}`, () => recordBlock(rec, config, block, grid, plan, x));
     onBlock?.(i, x);
   });
 
@@ -247,54 +195,6 @@ function recordModulation(
   const finalModulation = rec.temp("modulation_final", [1, batch, 2 * width]);
   modulation(rec, flat(weights.get("scale_shift_table", [2, width]), [1, 2 * width]), embedded, finalModulation);
   return { modulations, finalModulation };
-}
-
-function recordSelfAttention(
-  rec: Recording,
-  config: DenoiserConfig,
-  weights: Weights,
-  prefix: string,
-  x: Tensor,
-): Tensor {
-  const { width, heads, headDim } = config;
-  const [batch, tokens] = x.shape as [number, number];
-  const [q, k, v, y] = ["q", "k", "v", "y"].map((name) => rec.temp(name, x.shape)) as [Tensor, Tensor, Tensor, Tensor];
-  gemm(rec, x, weights.get(`${prefix}.attn1.to_qkv.weight`, [3 * width, width]), [q, k, v], {
-    bias: weights.optional(`${prefix}.attn1.to_qkv.bias`),
-  });
-  attention(rec, { q, k, v, y }, { batch, heads, headDim, queries: tokens, keys: tokens });
-  return y;
-}
-
-/** x + attn2(x, text): no norm before, no gate (PixArt-alpha). */
-function recordCrossAttention(
-  rec: Recording,
-  config: DenoiserConfig,
-  weights: Weights,
-  prefix: string,
-  x: Tensor,
-  conditions: Conditions,
-  block: number,
-): Tensor {
-  const { width, heads, headDim } = config;
-  const [batch, tokens] = x.shape as [number, number];
-  const q = rec.temp("q", x.shape);
-  const y = rec.temp("y", x.shape);
-  const out = rec.temp("x_crossed", x.shape);
-  gemm(rec, x, weights.get(`${prefix}.attn2.to_q.weight`, [width, width]), q, {
-    bias: weights.optional(`${prefix}.attn2.to_q.bias`),
-  });
-  const k = conditions.keys[block]!;
-  attention(
-    rec,
-    { q, k, v: conditions.values[block]!, y },
-    { batch, heads, headDim, queries: tokens, keys: k.shape[1]!, mask: conditions.mask },
-  );
-  gemm(rec, y, weights.get(`${prefix}.attn2.to_out.0.weight`, [width, width]), out, {
-    bias: weights.get(`${prefix}.attn2.to_out.0.bias`),
-    residual: x,
-  });
-  return out;
 }
 
 const flat = (tensor: Tensor, shape: readonly number[]): Tensor => viewTensor(tensor, tensor.label, shape);

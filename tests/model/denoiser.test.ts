@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Model } from "../../src/load.ts";
 import { traceDenoiser } from "../../src/trace.ts";
+import { randomArray } from "../../src/kernels/case.ts";
+import { planDenoiser } from "../../src/model/bands.ts";
 import { loadGolden, readGolden, relativeError } from "./weights.ts";
 
 const HYBRID = { root: "tests/golden/t2md", cases: [0, 1, 2] };
@@ -43,5 +45,52 @@ describe.each([
     }
     expect(relativeError(eps.data as Float32Array, golden(`${n}.eps`).data), "eps").toBeLessThan(tolerance);
     expect(model.gpu.arena.bytes, "bytes left behind").toBe(before);
+  });
+});
+
+describe("the denoiser in parts", () => {
+  let model: Model;
+  beforeAll(async () => {
+    model = await loadGolden(HYBRID.root);
+  });
+  afterAll(() => model.gpu.dispose());
+
+  it.each([
+    { batch: 2, height: 12, width: 16, groups: 3, bands: 4 },
+    { batch: 1, height: 11, width: 26, groups: 3, bands: 3 },
+    { batch: 2, height: 5, width: 13, groups: 3, bands: 1 }, // the second picture begins at no binding boundary
+  ])("$batch x $height x $width tokens: $groups groups of heads, $bands bands of rows", async (size) => {
+    const { batch, height, width, groups, bands } = size;
+    const { gpu, denoiser } = model;
+    const { config } = denoiser;
+    const input = (shape: number[], seed: number) => ({
+      dtype: "F32" as const,
+      shape,
+      data: randomArray(
+        shape.reduce((n, d) => n * d, 1),
+        seed,
+      ) as Float32Array<ArrayBuffer>,
+    });
+    const request = {
+      latent: input([batch, config.inChannels, height * config.patchSize, width * config.patchSize], 1),
+      embeds: input([batch, 20, config.captionChannels], 2),
+      mask: { dtype: "F32" as const, shape: [batch, 20], data: new Float32Array(20 * batch).fill(1) },
+      t: Array.from({ length: batch }, (_, b) => 900 - 300 * b),
+    };
+    const { profile } = gpu;
+    const whole = await traceDenoiser(model, request);
+    gpu.profile = { ...profile, activationBytes: 1000, dispatchFlops: 1e6 };
+    try {
+      const plan = planDenoiser(config, size, gpu.profile);
+      expect(plan.scan.groups.length).toBe(groups);
+      for (const part of [plan.scan.bands, plan.feedForward, plan.projections]) expect(part.length).toBe(bands);
+      const parts = await traceDenoiser(model, request);
+      for (const name of ["hidden", "eps"] as const) {
+        const [a, b] = [parts, whole].map((result) => result[name].data as Float32Array);
+        expect(relativeError(a!, b!), name).toBeLessThan(1e-6); // the same sums in the same order: 0 on SwiftShader
+      }
+    } finally {
+      gpu.profile = profile;
+    }
   });
 });

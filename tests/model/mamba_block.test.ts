@@ -4,10 +4,13 @@ import type { Gpu } from "../../src/gpu/device.ts";
 import { planMemory } from "../../src/gpu/plan.ts";
 import { Program } from "../../src/gpu/program.ts";
 import { Recording } from "../../src/gpu/recording.ts";
-import { makeTensor, type Tensor } from "../../src/gpu/tensor.ts";
+import { makeTensor, viewTensor, type Tensor } from "../../src/gpu/tensor.ts";
 import { randomArray } from "../../src/kernels/case.ts";
 import { gemm } from "../../src/kernels/gemm.ts";
-import { recordMambaMixer, type MambaConfig } from "../../src/model/mamba_block.ts";
+import { planDenoiser, rowsOf } from "../../src/model/bands.ts";
+import type { Branch } from "../../src/model/branch.ts";
+import type { MambaConfig } from "../../src/model/config.ts";
+import { recordMambaMixer } from "../../src/model/mamba_block.ts";
 import { Weights } from "../../src/model/weights.ts";
 import { decodeFloats } from "../../src/weights/floats.ts";
 import { readSafetensors } from "../../src/weights/safetensors.ts";
@@ -15,6 +18,7 @@ import { testGpu } from "../kernels/gpu.ts";
 
 const WIDTH = 72; // D of the reference model
 const CONFIG: MambaConfig = {
+  width: WIDTH,
   inner: 144,
   heads: 9,
   headDim: 16,
@@ -168,6 +172,8 @@ describe("the Mamba mixer with the reference weights", () => {
     width: number;
     change?: Partial<MambaConfig>;
     gemm?: "tile";
+    /** Memory for one part of an activation, and the parts that this makes: of the heads, of the rows. */
+    parts?: { bytes: number; groups: number; bands: number };
   }
   const cases: Case[] = [
     { order: "mamba_h", block: 1, batch: 1, height: 10, width: 26 },
@@ -176,10 +182,32 @@ describe("the Mamba mixer with the reference weights", () => {
     { order: "mamba_w", block: 4, batch: 1, height: 13, width: 11, change: { fusion: "sum" }, gemm: "tile" },
     { order: "mamba_h", block: 6, batch: 1, height: 9, width: 17, change: { bidirectional: false } },
     { order: "mamba_w", block: 2, batch: 1, height: 1, width: 1 },
+    { order: "mamba_h", block: 1, batch: 1, height: 10, width: 26, parts: { bytes: 120_000, groups: 3, bands: 3 } },
+    { order: "mamba_w", block: 2, batch: 2, height: 12, width: 12, parts: { bytes: 1000, groups: 3, bands: 4 } },
+    { order: "mamba_h", block: 3, batch: 2, height: 7, width: 5, parts: { bytes: 1000, groups: 3, bands: 1 } }, // 35 rows: no view
+    {
+      order: "mamba_h",
+      block: 3,
+      batch: 2,
+      height: 9,
+      width: 16,
+      change: { fusion: "sum" },
+      parts: { bytes: 200_000, groups: 2, bands: 1 },
+    },
+    {
+      order: "mamba_w",
+      block: 4,
+      batch: 1,
+      height: 9,
+      width: 17,
+      change: { bidirectional: false },
+      gemm: "tile",
+      parts: { bytes: 1000, groups: 3, bands: 2 },
+    },
   ];
-  for (const { order, block, batch, height, width, change, gemm: variant = "register" } of cases) {
+  for (const { order, block, batch, height, width, change, gemm: variant = "register", parts } of cases) {
     const config = { ...CONFIG, ...change };
-    const name = `${order} of block ${block}, ${batch}x${height}x${width}, ${variant}, ${JSON.stringify(change ?? {})}`;
+    const name = `${order} of block ${block}, ${batch}x${height}x${width}, ${variant}, ${JSON.stringify({ ...change, ...parts })}`;
     it(name, async () => {
       const tokens = height * width;
       const { inner, heads, state, taps } = config;
@@ -205,18 +233,28 @@ describe("the Mamba mixer with the reference weights", () => {
             upload("b.mamba.A_log", [heads], w.aLog),
             upload("b.mamba.D", [heads], w.skip),
             upload("b.mamba.norm.weight", [inner], w.norm),
+            upload("b.mamba_fuse_out.weight", [WIDTH, folded.length / WIDTH], folded),
+            upload("b.mamba_fuse_out.bias", [WIDTH], w.fuseBias),
           ].map((tensor) => [tensor.label, tensor]),
         ),
       );
-      const fuseOut = upload("b.mamba_fuse_out.weight", [WIDTH, folded.length / WIDTH], folded);
-      const bias = upload("b.mamba_fuse_out.bias", [WIDTH], w.fuseBias);
       const input = upload("u", [batch, tokens, WIDTH], u);
       const output = makeTensor("output", [batch, tokens, WIDTH]);
 
-      const recording = new Recording("mixer", { ...gpu.profile, gemm: variant });
-      const mixed = recordMambaMixer(recording, config, weights, "b", order, input, { batch, height, width });
-      expect(mixed.shape).toEqual([batch, tokens, folded.length / WIDTH]);
-      gemm(recording, mixed, fuseOut, output, { bias });
+      const recording = new Recording("mixer", {
+        ...gpu.profile,
+        gemm: variant,
+        ...(parts && { activationBytes: parts.bytes }),
+      });
+      const grid = { batch, height, width };
+      const plan = planDenoiser({ width: WIDTH, mamba: config }, grid, recording.profile);
+      expect(plan.scan.groups.length).toBe(parts?.groups ?? 1);
+      expect(plan.scan.bands.length).toBe(parts?.bands ?? 1);
+      const branch: Branch = {
+        input: (band) => viewTensor(input, "u", [band.rows, WIDTH], band.first * WIDTH),
+        output: (band, h, weight, b) => gemm(recording, h, weight, rowsOf(output, band), { bias: b }),
+      };
+      recordMambaMixer(recording, config, weights.under("b"), order, branch, grid, plan);
 
       await gpu.arena.allocate([...uploads.map(([tensor]) => tensor), output]);
       for (const [tensor, data] of uploads) gpu.write(tensor, data as Float32Array<ArrayBuffer>);
