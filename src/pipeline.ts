@@ -78,7 +78,7 @@ export class LocalPipeline {
         height,
         width,
         halves: guided ? 2 : 1,
-        guidanceMode: request.guidanceMode ?? "batch",
+        guidanceMode: request.guidanceMode ?? "auto",
         textTokens: Math.ceil(longest / 16) * 16,
       }),
     );
@@ -201,10 +201,10 @@ export class LocalPipeline {
     if (!Number.isInteger(resolved.numImages) || resolved.numImages < 1 || resolved.numImages > 64)
       refuse("numImages", "1 to 64");
     if (!Number.isSafeInteger(resolved.seed) || resolved.seed < 0) refuse("seed", "an integer from 0 to 2^53 - 1");
-    if (!["batch", "passes", undefined].includes(request.guidanceMode)) {
+    if (!["auto", "batch", "passes", undefined].includes(request.guidanceMode)) {
       throw new ScanvasError(
         "InvalidArgumentError",
-        `generate: guidanceMode is ${request.guidanceMode}, expected "batch" or "passes"`,
+        `generate: guidanceMode is ${request.guidanceMode}, expected "auto", "batch" or "passes"`,
       );
     }
     if (!this.model.text) throw new ScanvasError("ModelConfigError", "generate: this model has no text encoder");

@@ -25,7 +25,8 @@ export interface SessionShape {
   readonly width: number;
   /** 1 without guidance, else 2. */
   readonly halves: 1 | 2;
-  readonly guidanceMode: "batch" | "passes";
+  /** Both halves of guidance in one batch or one after the other; "auto": in one batch when this device can bind all its tensors. */
+  readonly guidanceMode: "auto" | "batch" | "passes";
   /** Text tokens, padded: L. */
   readonly textTokens: number;
 }
@@ -76,7 +77,10 @@ export class Session {
     const latentShape = [1, config.inChannels, latentHeight, latentWidth];
     const rows = latentHeight / config.patchSize;
     const columns = latentWidth / config.patchSize;
-    const batch = shape.guidanceMode === "batch" ? shape.halves : 1;
+    const { halves, guidanceMode } = shape;
+    const together =
+      halves === 1 || (guidanceMode === "auto" ? fitsOneBatch(model, profile, shape) : guidanceMode === "batch");
+    const batch = together ? halves : 1;
     this.#latents = keep("latents", latentShape);
     this.#previousX0 = keep("previous_x0", latentShape);
     this.#step = keep("step", [9]);
@@ -145,6 +149,11 @@ export class Session {
   /** GPU bytes this session adds to the weights. */
   get bytes(): number {
     return this.#plan.bytes + this.#persistent.reduce((sum, tensor) => sum + tensor.bytes, 0);
+  }
+
+  /** Passes of the denoiser in a step: 2 where guidance takes its halves one after the other. */
+  get passes(): number {
+    return this.#passes.length;
   }
 
   /** Dispatches and submits of one step, for benchmarks. */
@@ -274,6 +283,16 @@ export class Session {
       `scanvas: ${this.#stages[stage]} produced NaN or Inf; the picture is lost. Load the model with f32 weights and arithmetic; ` +
         `if that fails too, the weights are damaged`,
     );
+  }
+}
+
+function fitsOneBatch(model: SessionModel, profile: DeviceProfile, shape: SessionShape): boolean {
+  try {
+    new Session(model, profile, { ...shape, guidanceMode: "batch" });
+    return true;
+  } catch (error) {
+    if (error instanceof ScanvasError && error.name === "LimitError") return false;
+    throw error;
   }
 }
 

@@ -21,8 +21,11 @@ export interface GenerateRequest {
   sampler?: SamplerName;
   /** Picture i uses seed + i. Default 1. */
   numImages?: number;
-  /** Both halves of guidance in one batch (faster), or one after the other (half the memory). Default "batch". */
-  guidanceMode?: "batch" | "passes";
+  /**
+   * Both halves of guidance in one batch (faster), or one after the other (half the memory). Default "auto": in one batch where the device
+   * can bind tensors of that size, else in passes.
+   */
+  guidanceMode?: "auto" | "batch" | "passes";
   /** Keep every intermediate tensor in `result.trace`. */
   trace?: boolean;
 }
