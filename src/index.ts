@@ -10,6 +10,15 @@ import { Pipeline, type LoadOptions } from "./worker/client.ts";
  */
 export const load = (url: string, options?: LoadOptions): Promise<Pipeline> => Pipeline.load(url, options);
 
+export { downloadSize, type DownloadSize, type DownloadSizeOptions } from "./weights/size.ts";
+export {
+  listModels,
+  persist,
+  removeModel,
+  storageEstimate,
+  type StorageEstimate,
+  type StoredModel,
+} from "./weights/storage.ts";
 export { ScanvasError, type ErrorName } from "./errors.ts";
 export {
   GeneratedImage,

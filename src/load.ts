@@ -30,6 +30,8 @@ export interface Model {
 export interface LoadOptions extends GpuOptions {
   signal?: AbortSignal;
   onProgress?: (progress: Progress) => void;
+  /** SHA-256 of the manifest, `sha256-<base64>` or hex. */
+  integrity?: string;
   /** Where verified weights are kept; the origin private file system unless given, nothing with `false`. */
   store?: WeightStore | false;
 }
@@ -39,10 +41,10 @@ export interface LoadOptions extends GpuOptions {
  * that a device without room says so before the download; then the weights, verified piece by piece, straight into that memory.
  */
 export async function loadModel(url: string, options: LoadOptions = {}): Promise<Model> {
-  const { signal, onProgress } = options;
+  const { signal, onProgress, integrity } = options;
   const store = options.store === false ? undefined : (options.store ?? (await openStore()));
   const source = { ...(signal && { signal }), ...(store && { store }) };
-  const manifest = await fetchManifest(url, source);
+  const manifest = await fetchManifest(url, { ...source, ...(integrity !== undefined && { integrity }) });
   const configs = {
     denoiser: parseDenoiserConfig(manifest.components.transformer!.config),
     text: manifest.components.text_encoder && parseTextConfig(manifest.components.text_encoder.config),

@@ -32,7 +32,7 @@ export interface ModelRecord {
 }
 
 export interface ManifestOptions extends FetchOptions {
-  /** SHA-256 of the manifest in hex: pins the whole model. One that is stored is then not asked for again. */
+  /** SHA-256 of the manifest, `sha256-<base64>` or hex: pins the whole model. One that is stored is then not asked for again. */
   integrity?: string;
   /** Where the manifest is kept, and looked for when there is no network. */
   store?: WeightStore;
@@ -44,12 +44,13 @@ export interface ManifestOptions extends FetchOptions {
  * @throws NetworkError, FormatError, ModelConfigError, IntegrityError, AbortError
  */
 export async function fetchManifest(baseUrl: string, options: ManifestOptions = {}): Promise<Manifest> {
-  const { store, integrity } = options;
+  const { store } = options;
+  const integrity = options.integrity === undefined ? undefined : integrityHex(options.integrity);
   const base = modelUrl(baseUrl);
   const address = addressOf(base);
   const stored = store && [...(await readRecords(store)).values()].filter(({ url }) => url === address);
   if (stored && integrity !== undefined) {
-    const pinned = stored.filter(({ manifest }) => manifest.sha256 === integrity.toLowerCase());
+    const pinned = stored.filter(({ manifest }) => manifest.sha256 === integrity);
     const manifest = await storedManifest(pinned, store);
     if (manifest) return manifest;
   }
@@ -120,6 +121,16 @@ function contents(record: ModelRecord): Content[] {
   return [record.manifest, ...record.pieces];
 }
 
+/** What Subresource Integrity writes, or hex, as hex. */
+function integrityHex(integrity: string): string {
+  const base64 = /^sha256-([A-Za-z0-9+/]{43}=)$/.exec(integrity)?.[1];
+  const bytes = base64 && Array.from(atob(base64), (character) => character.charCodeAt(0));
+  const hex = bytes ? bytes.map((byte) => byte.toString(16).padStart(2, "0")).join("") : integrity.toLowerCase();
+  if (/^[0-9a-f]{64}$/.test(hex)) return hex;
+  const got = JSON.stringify(integrity.slice(0, 80));
+  throw new ScanvasError("InvalidArgumentError", `integrity is ${got}, expected "sha256-<base64>" or 64 hex digits`);
+}
+
 /** `patient`: also without a network it is tried again for a while. */
 async function download(url: string, options: FetchOptions, patient: boolean): Promise<Uint8Array<ArrayBuffer>> {
   return retrying(url, options, (address) =>
@@ -177,7 +188,8 @@ async function keepManifest(
   });
 }
 
-function piecesOfModel(manifest: Manifest): Content[] {
+/** Everything but the manifest, each content once. */
+export function piecesOfModel(manifest: Manifest): Content[] {
   const pieces = new Map<string, number>();
   for (const { shards } of Object.values(manifest.components)) {
     for (const { bytes, chunks } of shards)

@@ -79,6 +79,8 @@ export interface LoadRequest {
   /** f16 arithmetic where the device has `shader-f16`. Default "f32". */
   arithmetic?: "f32" | "f16";
   limits?: "adapter" | "default";
+  /** SHA-256 of the model's manifest.json, `sha256-<base64>` or hex: any other model is refused. */
+  integrity?: string;
 }
 
 /** What the page can know of a loaded model. */

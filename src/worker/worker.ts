@@ -28,13 +28,14 @@ type OnProgress = (progress: Progress) => void;
 const api = {
   ready: (): true => true,
 
-  load: (id: number, { url, arithmetic, limits }: LoadRequest, onProgress: OnProgress): Promise<ModelInfo> =>
+  load: (id: number, { url, arithmetic, limits, integrity }: LoadRequest, onProgress: OnProgress): Promise<ModelInfo> =>
     scheduler.enqueue(id, async (signal) => {
       pipeline?.dispose();
       pipeline = undefined;
       pipeline = await LocalPipeline.load(url, {
         f16: arithmetic === "f16",
         limits: limits ?? "adapter",
+        ...(integrity !== undefined && { integrity }),
         signal,
         onProgress,
       });

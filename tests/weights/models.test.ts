@@ -6,6 +6,7 @@ import type { Manifest } from "../../src/weights/manifest.ts";
 import { commitModel, fetchManifest } from "../../src/weights/models.ts";
 import { fetchFile } from "../../src/weights/obtain.ts";
 import { listModels, persist, removeModel, storageEstimate } from "../../src/weights/storage.ts";
+import { downloadSize } from "../../src/weights/size.ts";
 import { FakeDirectory } from "./directory.ts";
 import { dummyModel, type DummyModel, sha256, type Source, tensorHashes } from "./dummy.ts";
 import { always, cut, faultServer, type FaultServer, instead, stall, status } from "./server.ts";
@@ -234,5 +235,42 @@ describe("the storage panel", () => {
     expect(await removeModel("not an address", directory.store())).toBe(false);
     expect(await storageEstimate()).toEqual({ usage: 0, quota: 0, persisted: false });
     expect(await persist()).toBe(false);
+  });
+});
+
+describe("the size of a download", () => {
+  const manifestBytes = first.files.get("manifest.json")!.length;
+  const size = (options: { fetch?: typeof fetch; integrity?: string } = {}) =>
+    downloadSize(server.url, { ...FAST, ...options, store: directory.store() });
+
+  it("counts the pieces that are not stored, and keeps nothing", async () => {
+    const bytes = first.bytes - manifestBytes;
+    expect(await size()).toEqual({ total: bytes, missing: bytes });
+    expect(await listModels(directory.store())).toEqual([]);
+    await load();
+    expect(await size()).toEqual({ total: bytes, missing: 0 });
+
+    serve(second);
+    const changed = [second.manifest.components.transformer!.shards[3], second.manifest.tokenizer!];
+    const total = second.bytes - second.files.get("manifest.json")!.length;
+    expect(await size()).toEqual({ total, missing: changed[0].bytes + changed[1].bytes });
+  });
+
+  it("is nothing without a network for a model that is all there, and unknown for others", async () => {
+    expect(await failure(size({ fetch: offline }))).toMatch(/^NetworkError: /);
+    await load();
+    expect(await size({ fetch: offline })).toEqual({ total: first.bytes, missing: 0 });
+  });
+
+  it("is refused for a manifest that is not the pinned one", async () => {
+    const hex = sha256(new Uint8Array(await (await fetch(`${server.url}manifest.json`)).arrayBuffer()));
+    const base64 = Buffer.from(hex, "hex").toString("base64");
+    for (const integrity of [hex, hex.toUpperCase(), `sha256-${base64}`]) {
+      expect((await size({ integrity })).total).toBe(first.bytes - manifestBytes);
+    }
+    expect(await failure(size({ integrity: "0".repeat(64) }))).toMatch(/^IntegrityError: /);
+    for (const integrity of ["", "sha256-", `sha384-${base64}`, hex.slice(1)]) {
+      expect(await failure(size({ integrity }))).toMatch(/^InvalidArgumentError: integrity is /);
+    }
   });
 });
