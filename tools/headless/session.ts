@@ -1,17 +1,16 @@
 /** A real page in headless Chromium, with a model served beside it. */
-import { existsSync, realpathSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { createHash } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import { basename, join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import { chromium, type BrowserContext, type Page } from "playwright";
-import { createServer } from "vite";
 import { ScanvasError } from "../../src/errors.ts";
 import type { ModelInfo, Progress } from "../../src/index.ts";
 import { convert } from "../convert/convert.ts";
 import { serveDirectory } from "../serve.ts";
 import { ensureBrowser } from "../setup/browser.ts";
+import { servePages } from "./pages.ts";
 
 export interface HeadlessOptions {
   /** A converted folder, a pipeline directory (converted into the cache first), or a URL. */
@@ -27,7 +26,6 @@ export interface HeadlessSession {
   close(): Promise<void>;
 }
 
-const root = fileURLToPath(new URL("../..", import.meta.url));
 const cache = process.env.SCANVAS_CACHE ?? join(homedir(), ".cache", "scanvas");
 
 /** What Chromium is started with: WebGPU also where only a CPU can run it, and no calls home. */
@@ -41,7 +39,7 @@ export const CHROMIUM_FLAGS = [
   ...(process.env.SCANVAS_CHROMIUM_FLAGS?.split(" ").filter(Boolean) ?? []),
 ];
 
-/** A page of this repository in headless Chromium, served by Vite. Everything that was started is stopped again, also on failure. */
+/** A page in headless Chromium. Everything that was started is stopped again, also on failure. */
 export async function openPage(
   path: string,
   say: (line: string) => void,
@@ -53,21 +51,8 @@ export async function openPage(
   };
   try {
     const { executable } = ensureBrowser(say);
-    // A fixed port first: the origin, and with it what the engine remembers of this adapter, then stays the same from run to run.
-    const vite = await createServer({
-      root,
-      configFile: join(root, "vite.config.ts"),
-      logLevel: "error",
-      server: {
-        host: "127.0.0.1",
-        port: 5199,
-        hmr: false,
-        watch: null,
-        fs: { allow: [root, realpathSync(join(root, "node_modules"))] }, // node_modules may be a link
-      },
-    });
-    closers.push(() => vite.close());
-    await vite.listen();
+    const pages = await servePages();
+    closers.push(() => pages.close());
     const temporary = await mkdtemp(join(tmpdir(), "scanvas-"));
     closers.push(() => rm(temporary, { recursive: true, force: true }));
     // channel-less Playwright would start the headless shell, which has no WebGPU: full Chromium in its new headless mode instead.
@@ -85,7 +70,7 @@ export async function openPage(
     page.on("console", (message) => {
       if (message.type() === "error") say(`page: ${message.text()}`);
     });
-    await page.goto(new URL(path, vite.resolvedUrls!.local[0]).href);
+    await page.goto(new URL(path, pages.url).href);
     return { page, close };
   } catch (error) {
     await close();

@@ -1,6 +1,7 @@
 /** Finds a browser with WebGPU, and brings one where there is none. */
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { chromium } from "playwright";
 
@@ -17,6 +18,8 @@ const INSTALLED: readonly (readonly [executable: string, folder: string])[] = [
   ["/usr/bin/chromium", "/usr/lib/chromium"],
   ["/Applications/Google Chrome.app/Contents/MacOS/Google Chrome", "/Applications/Google Chrome.app/Contents/MacOS"],
 ];
+
+const INSTALL = ["install", "--with-deps", "chromium"];
 
 /** $SCANVAS_BROWSER, an installed Chrome or Chromium, or the one Playwright downloaded earlier. */
 export function findBrowser(): Browser | undefined {
@@ -44,7 +47,7 @@ export function ensureBrowser(say: (line: string) => void): Browser {
     [
       "Playwright's Chromium",
       process.execPath,
-      [join("node_modules", "playwright", "cli.js"), "install", "--with-deps", "chromium"],
+      [join(dirname(createRequire(import.meta.url).resolve("playwright/package.json")), "cli.js"), ...INSTALL],
     ],
     [
       "Debian's chromium",
