@@ -7,9 +7,11 @@ import tseslint from "typescript-eslint";
  *     page, element -> index -> worker/client -> worker/api (types), errors
  *     worker/worker -> worker/scheduler, pipeline, trace -> session, encode, load -> model, sampler, text, weights
  *     model -> kernels -> gpu -> errors
+ *     everything -> numbers -> errors
  */
 const layers = [
   { files: ["src/errors.ts", "src/worker/api.ts", "src/worker/scheduler.ts"], allow: ["errors", "sampler/step"] },
+  { files: ["src/numbers/**"], allow: ["errors"] },
   { files: ["src/gpu/**"], allow: ["errors", "gpu"] },
   { files: ["src/kernels/**"], allow: ["errors", "gpu", "kernels"] },
   { files: ["src/model/**"], allow: ["errors", "gpu/tensor", "gpu/recording", "kernels", "model"] },

@@ -5,7 +5,7 @@
 import type * as Ort from "onnxruntime-web";
 import { ScanvasError, throwIfAborted } from "../errors.ts";
 import { fetchBlob, type FileOptions } from "../weights/file.ts";
-import { fromF16 } from "../weights/floats.ts";
+import { fromF16 } from "../numbers/half.ts";
 import { checkGraph, type GraphInfo } from "./onnx_graph.ts";
 import { createSession, importRuntime, runtimeError, type OnnxSession, type Provider } from "./onnx_runtime.ts";
 

@@ -3,6 +3,7 @@ import { planMemory } from "../gpu/plan.ts";
 import { Program } from "../gpu/program.ts";
 import { Recording, type DeviceProfile } from "../gpu/recording.ts";
 import { elementCount, makeTensor, type Tensor } from "../gpu/tensor.ts";
+import { fromF16, toF16 } from "../numbers/half.ts";
 import type { KernelCase } from "./case.ts";
 
 export interface CaseResult {
@@ -35,9 +36,9 @@ export async function prepareCase(
   for (const [name, { data, type }] of Object.entries(host)) {
     if (type === "f16") {
       const half = new Uint16Array(Math.ceil(data.length / 2) * 2);
-      half.set(Array.from(data, toHalf));
+      half.set(Array.from(data, toF16));
       gpu.write(tensors[name]!, half);
-      inputs[name] = Float32Array.from(half.subarray(0, data.length), fromHalf);
+      inputs[name] = Float32Array.from(half.subarray(0, data.length), fromF16);
     } else {
       gpu.write(tensors[name]!, data as Float32Array<ArrayBuffer>);
       inputs[name] = data instanceof Float32Array ? data : Float32Array.from(data);
@@ -95,38 +96,4 @@ export async function runCase(gpu: Gpu, kernelCase: KernelCase, profile?: Device
   } finally {
     prepared.release();
   }
-}
-
-const floatBits = new Uint32Array(1);
-const floatValue = new Float32Array(floatBits.buffer);
-
-/** Round to nearest even; subnormals kept. Values beyond 65504 become infinity: cases do not use them. */
-export function toHalf(value: number): number {
-  floatValue[0] = value;
-  const bits = floatBits[0]!;
-  const sign = (bits >>> 16) & 0x8000;
-  const exponent = ((bits >>> 23) & 0xff) - 112;
-  const mantissa = bits & 0x7fffff;
-  if (exponent >= 31) return sign | 0x7c00;
-  if (exponent <= 0) {
-    if (exponent < -10) return sign;
-    const full = mantissa | 0x800000;
-    const shift = 14 - exponent;
-    const half = full >> shift;
-    const rest = full & ((1 << shift) - 1);
-    const middle = 1 << (shift - 1);
-    return sign | (half + (rest > middle || (rest === middle && half & 1) ? 1 : 0));
-  }
-  const half = (exponent << 10) | (mantissa >> 13);
-  const rest = mantissa & 0x1fff;
-  return sign | (half + (rest > 0x1000 || (rest === 0x1000 && half & 1) ? 1 : 0));
-}
-
-export function fromHalf(half: number): number {
-  const sign = half & 0x8000 ? -1 : 1;
-  const exponent = (half >> 10) & 0x1f;
-  const mantissa = half & 0x3ff;
-  if (exponent === 0) return sign * mantissa * 2 ** -24;
-  if (exponent === 31) return mantissa ? NaN : sign * Infinity;
-  return sign * (1024 + mantissa) * 2 ** (exponent - 25);
 }

@@ -12,7 +12,7 @@ import type { Branch } from "../../src/model/branch.ts";
 import type { MambaConfig } from "../../src/model/config.ts";
 import { recordMambaMixer } from "../../src/model/mamba_block.ts";
 import { Weights } from "../../src/model/weights.ts";
-import { decodeFloats } from "../../src/weights/floats.ts";
+import { decodeFloats } from "../../src/numbers/half.ts";
 import { readSafetensors } from "../../src/weights/safetensors.ts";
 import { testGpu } from "../kernels/gpu.ts";
 

@@ -9,7 +9,7 @@ import { makeTensor, type Tensor } from "../../src/gpu/tensor.ts";
 import { parseTextConfig } from "../../src/model/text_config.ts";
 import { recordTextEncoder, relativeBuckets } from "../../src/model/text_encoder.ts";
 import { Weights } from "../../src/model/weights.ts";
-import { decodeFloats, toF16 } from "../../src/weights/floats.ts";
+import { decodeFloats, toF16 } from "../../src/numbers/half.ts";
 import type { JsonObject } from "../../src/weights/manifest.ts";
 import { readSafetensors } from "../../src/weights/safetensors.ts";
 import { layoutFor } from "../../tools/convert/check.ts";

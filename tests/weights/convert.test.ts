@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import type { ComponentName, JsonObject } from "../../src/weights/manifest.ts";
-import { fromF16, toF16 } from "../../src/weights/floats.ts";
+import { fromF16, toF16 } from "../../src/numbers/half.ts";
 import type { SafetensorsDtype } from "../../src/weights/safetensors.ts";
 import { convert } from "../../tools/convert/convert.ts";
 import { expectedTensors } from "../../tools/convert/layout.ts";

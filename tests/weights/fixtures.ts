@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { afterAll } from "vitest";
-import { decodeFloats, toF16 } from "../../src/weights/floats.ts";
+import { decodeFloats, toF16 } from "../../src/numbers/half.ts";
 import type { ComponentName, JsonObject, Manifest } from "../../src/weights/manifest.ts";
 import { parseManifest } from "../../src/weights/manifest.ts";
 import type { SafetensorsDtype } from "../../src/weights/safetensors.ts";

@@ -1,7 +1,7 @@
 /** Planning and writing the shards of one component. */
 import { createHash } from "node:crypto";
 import { open, rename } from "node:fs/promises";
-import { f32ToF16 } from "../../src/weights/floats.ts";
+import { f32ToF16 } from "../../src/numbers/half.ts";
 import type { Shard, TensorEntry, WeightDtype } from "../../src/weights/manifest.ts";
 import { CHUNK_BYTES, partName, SHARD_BYTES, storedAs } from "../../src/weights/manifest.ts";
 import type { TensorSpec } from "../../src/weights/safetensors.ts";

@@ -7,7 +7,7 @@ import type { FileHandle } from "node:fs/promises";
 import { access, open, readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { ScanvasError } from "../../src/errors.ts";
-import { decodeFloats } from "../../src/weights/floats.ts";
+import { decodeFloats } from "../../src/numbers/half.ts";
 import type { TensorInfo } from "../../src/weights/safetensors.ts";
 import { DTYPE_BYTES, parseHeader, readHeaderLength } from "../../src/weights/safetensors.ts";
 import { parsePythonJson } from "./json.ts";

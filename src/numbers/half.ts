@@ -1,5 +1,5 @@
 /**
- * Float formats of weight files. F16 is IEEE binary16, BF16 the upper half of binary32; both little-endian, as everything in
+ * The 16-bit float formats. F16 is IEEE binary16, BF16 the upper half of binary32; both little-endian, as everything in
  * safetensors and on the GPU. Only little-endian hosts exist for WebGPU and Node, so typed arrays are used as they are.
  */
 import { ScanvasError } from "../errors.ts";
@@ -35,11 +35,11 @@ function f16FromBits(bits: number): number {
 
 /** The number that f16 bits stand for. */
 export function fromF16(bits: number): number {
-  const exponent = (bits >>> 10) & 31;
-  const mantissa = bits & 1023;
-  const sign = bits & 0x8000 ? -1 : 1;
-  if (exponent === 31) return mantissa ? NaN : sign * Infinity;
-  return sign * (exponent ? 2 ** (exponent - 25) * (1024 + mantissa) : 2 ** -24 * mantissa);
+  const exponent = bits & 0x7c00;
+  if (exponent === 0x7c00) return bits & 0x3ff ? NaN : bits & 0x8000 ? -Infinity : Infinity;
+  // The same mantissa under f32's exponent is 2^112 times smaller, for subnormals too.
+  scratchBits[0] = ((bits & 0x8000) << 16) | ((bits & 0x7fff) << 13);
+  return scratch[0] * 2 ** 112;
 }
 
 let halfTable: Float32Array | undefined;
@@ -74,6 +74,15 @@ export function f32ToF16(source: Float32Array, target: Uint16Array): number {
     target[i] = half;
   }
   return clamped;
+}
+
+/** f32 -> bf16, round to nearest, ties to even. NaN and Inf stay what they are. */
+export function f32ToBf16(source: Float32Array, target: Uint16Array): void {
+  const bits = new Uint32Array(source.buffer, source.byteOffset, source.length);
+  for (let i = 0; i < bits.length; i++) {
+    const nan = (bits[i] & 0x7fffffff) > 0x7f800000;
+    target[i] = (nan ? bits[i] | 0x400000 : bits[i] + 0x7fff + ((bits[i] >>> 16) & 1)) >>> 16;
+  }
 }
 
 /** Raw bytes of F32, F16 or BF16 elements -> f32. `bytes` may lie at any offset. @throws TensorError for other dtypes. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { bf16ToF32, decodeFloats, f16ToF32, f32ToF16, fromF16, toF16 } from "../../src/weights/floats.ts";
-import { random } from "./fixtures.ts";
+import { bf16ToF32, decodeFloats, f16ToF32, f32ToBf16, f32ToF16, fromF16, toF16 } from "../../src/numbers/half.ts";
+import { random } from "../weights/fixtures.ts";
 
 const all = Uint16Array.from({ length: 65536 }, (_, i) => i);
 
@@ -105,6 +105,15 @@ describe("bf16", () => {
     const values = new Float32Array(5);
     bf16ToF32(Uint16Array.of(0x3f80, 0xc049, 0x0001, 0x7f80, 0x8000), values);
     expect([...values]).toEqual([1, -3.140625, 2 ** -133, Infinity, -0]);
+  });
+
+  it("rounds to the nearest, ties to even", () => {
+    const halves = new Uint16Array(8);
+    const tie = 1 + 2 ** -8;
+    f32ToBf16(Float32Array.of(tie, tie + 2 ** -23, 1 + 3 * 2 ** -8, -tie, 3.4028235e38, Infinity, NaN, 0.5), halves);
+    expect([...halves.subarray(0, 6)]).toEqual([0x3f80, 0x3f81, 0x3f82, 0xbf80, 0x7f80, 0x7f80]);
+    expect(halves[6] & 0x7fff).toBeGreaterThan(0x7f80);
+    expect(halves[7]).toBe(0x3f00);
   });
 });
 
