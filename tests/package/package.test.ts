@@ -206,8 +206,8 @@ describe("a webpack app", () => {
 });
 
 describe("a static page", () => {
-  /** Served from one origin; the package from another, as from a content delivery network. */
-  async function expectFromElsewhere(headers: Record<string, string>, script: (url: string) => string): Promise<void> {
+  /** Served from one origin, under a policy; the package from another, as from a content delivery network. */
+  async function expectFromElsewhere(policy: (dist: string) => string, worker: string): Promise<void> {
     const elsewhere = await serveDirectory(join(consumer.folder, "node_modules"));
     const dist = `${elsewhere.url}scanvas/dist/`;
     const imports = {
@@ -215,13 +215,19 @@ describe("a static page", () => {
       "scanvas/element": `${dist}element.js`,
       "scanvas/element/define": `${dist}define.js`,
     };
+    const script = `
+      import { ScanvasImage } from "scanvas/element";
+      const source = new Blob(['import "${dist}worker.js";'], { type: "text/javascript" });
+      ${worker}
+      await import("scanvas/element/define");`;
     await consumer.write(
       "static/index.html",
       html(
-        `<script type="importmap">${JSON.stringify({ imports })}</script><script type="module">${script(dist)}</script>`,
+        `<script nonce="one" type="importmap">${JSON.stringify({ imports })}</script>
+        <script nonce="one" type="module">${script}</script>`,
       ),
     );
-    const page = await site(join(consumer.folder, "static"), headers);
+    const page = await site(join(consumer.folder, "static"), { "Content-Security-Policy": policy(dist) });
     try {
       await expectPicture(page.url);
     } finally {
@@ -232,25 +238,18 @@ describe("a static page", () => {
 
   it("takes the package from another origin, by an import map and a worker of its own", async () => {
     await expectFromElsewhere(
-      {},
-      (dist) => `
-        import { ScanvasImage } from "scanvas/element";
-        const source = new Blob(['import "${dist}worker.js";'], { type: "text/javascript" });
-        ScanvasImage.loadOptions = { createWorker: () => new Worker(URL.createObjectURL(source), { type: "module" }) };
-        await import("scanvas/element/define");`,
+      (dist) =>
+        `default-src 'none'; script-src 'nonce-one' ${dist}; worker-src blob: ${dist}; connect-src ${model.url}; img-src data:`,
+      "ScanvasImage.loadOptions = { createWorker: () => new Worker(URL.createObjectURL(source), { type: 'module' }) };",
     );
   });
 
   it("works under Trusted Types, with a worker of its own", async () => {
     await expectFromElsewhere(
-      { "Content-Security-Policy": "require-trusted-types-for 'script'; trusted-types worker" },
-      (dist) => `
-        import { ScanvasImage } from "scanvas/element";
-        const source = new Blob(['import "${dist}worker.js";'], { type: "text/javascript" });
-        const policy = trustedTypes.createPolicy("worker", { createScriptURL: (url) => url });
-        const url = policy.createScriptURL(URL.createObjectURL(source));
-        ScanvasImage.loadOptions = { createWorker: () => new Worker(url, { type: "module" }) };
-        await import("scanvas/element/define");`,
+      () => "require-trusted-types-for 'script'; trusted-types worker",
+      `const policy = trustedTypes.createPolicy("worker", { createScriptURL: (url) => url });
+      const url = policy.createScriptURL(URL.createObjectURL(source));
+      ScanvasImage.loadOptions = { createWorker: () => new Worker(url, { type: "module" }) };`,
     );
   });
 });
