@@ -23,10 +23,11 @@ const layers = [
     allow: ["errors", "worker", "sampler/step", "weights/storage", "weights/size"],
   },
   { files: ["src/element/**"], allow: ["index", "element"] },
+  { files: ["src/page/**"], allow: ["index", "element", "page"] },
 ];
 
 const folders = ["gpu", "kernels", "model", "sampler", "text", "weights", "worker", "element", "page"];
-const rootFiles = ["errors", "pipeline", "session", "encode", "load", "trace"];
+const rootFiles = ["index", "errors", "pipeline", "session", "encode", "load", "trace", "self_check"];
 
 /** Forbids every folder and file of src that a layer does not name. */
 const direction = ({ files, allow }) => ({
@@ -57,6 +58,7 @@ export default tseslint.config(
     ignores: [
       "dist",
       "dist-docs",
+      "site",
       "node_modules",
       "tests/golden",
       "models",

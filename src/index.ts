@@ -1,5 +1,6 @@
 /** The public API: everything a page needs, and nothing else. */
-import { Pipeline, type LoadOptions } from "./worker/client.ts";
+import type { CheckResult } from "./worker/api.ts";
+import { Pipeline, type LoadOptions, type SelfCheckOptions } from "./worker/client.ts";
 
 /**
  * Loads a converted model (a folder with manifest.json) into a worker with a GPU of its own.
@@ -9,6 +10,12 @@ import { Pipeline, type LoadOptions } from "./worker/client.ts";
  *     document.body.append(URL.createObjectURL(await images[0].toBlob()));
  */
 export const load = (url: string, options?: LoadOptions): Promise<Pipeline> => Pipeline.load(url, options);
+
+/**
+ * Runs each kernel on this device's GPU in small and compares it with plain arithmetic: tells a wrong driver from a wrong model. Needs no
+ * model, and takes seconds.
+ */
+export const selfCheck = (options?: SelfCheckOptions): Promise<CheckResult[]> => Pipeline.selfCheck(options);
 
 export { downloadSize, type DownloadSize, type DownloadSizeOptions } from "./weights/size.ts";
 export {
@@ -26,8 +33,10 @@ export {
   type GenerateOptions,
   type GenerateResult,
   type LoadOptions,
+  type SelfCheckOptions,
 } from "./worker/client.ts";
 export type {
+  CheckResult,
   GenerateRequest,
   ModelInfo,
   NamedTensor,

@@ -4,6 +4,7 @@
 import { ScanvasError, throwIfAborted } from "./errors.ts";
 import { loadModel, type LoadOptions, type Model } from "./load.ts";
 import { encodePrompt } from "./encode.ts";
+import { projectLatents } from "./model/preview.ts";
 import { imageSeed, randomSeed, torchRandn } from "./sampler/noise.ts";
 import { planSampler } from "./sampler/plan.ts";
 import { readSchedulerConfig } from "./sampler/scheduler_config.ts";
@@ -45,9 +46,9 @@ export class LocalPipeline {
         timings[stage] += performance.now() - start;
       }
     };
-    const report = (stage: Progress["stage"], step: number, total: number): void => {
+    const report = (stage: Progress["stage"], step: number, total: number, preview?: RawImage): void => {
       throwIfAborted(signal);
-      onProgress?.({ stage, step, total, bytes: gpu.arena.bytes });
+      onProgress?.({ stage, step, total, bytes: gpu.arena.bytes, ...(preview && { preview }) });
     };
 
     const { prompt, negativePrompt, height, width, guidanceScale, numImages, seed } = this.#resolve(request);
@@ -106,7 +107,8 @@ export class LocalPipeline {
         for (let i = 0; i < sampler.steps.length; i++) {
           await session.step(sampler.steps[i]!, timesteps[i]!, guidanceScale, signal);
           if (request.trace) latents.push(await session.readLatents());
-          report("denoise", i + 1, sampler.steps.length);
+          const preview = request.preview ? await this.#preview(session) : undefined;
+          report("denoise", i + 1, sampler.steps.length, preview);
         }
       });
       report("decode", n, numImages);
@@ -220,6 +222,13 @@ export class LocalPipeline {
       this.#embeddings.set(text, encoded);
     }
     return encoded;
+  }
+
+  async #preview(session: Session): Promise<RawImage> {
+    const width = session.shape.width / VAE_FACTOR;
+    const height = session.shape.height / VAE_FACTOR;
+    const latents = await session.readPrediction();
+    return { width, height, data: projectLatents(latents, width * height, this.model.manifest.preview) };
   }
 
   async #sessionFor(shape: SessionShape): Promise<Session> {

@@ -254,6 +254,11 @@ export class Session {
     return this.#gpu!.readF32(this.#latents);
   }
 
+  /** What the last step took the finished latents to be, [C, h, w]. */
+  readPrediction(): Promise<Float32Array<ArrayBuffer>> {
+    return this.#gpu!.readF32(this.#previousX0);
+  }
+
   dispose(): void {
     for (const program of Object.values(this.#programs ?? {})) program?.dispose();
     this.#programs = undefined;

@@ -75,6 +75,8 @@ export interface Manifest {
   defaults?: { guidanceScale?: number; numInferenceSteps?: number };
   tokenizer?: FileEntry;
   tokenizerConfig?: FileEntry;
+  /** How latents look, roughly: vae/preview.json. */
+  preview?: { weights: number[][]; bias: number[] };
 }
 
 /** Pipelines the engine can run. */
@@ -94,6 +96,7 @@ const MAX_SHARDS = 4096;
 const MAX_TENSORS = 65536;
 const MAX_FILE_BYTES = 2 ** 28; // tokenizers
 const MAX_TENSOR_BYTES = 2 ** 36;
+const MAX_CHANNELS = 64; // of latents
 const MAX_DIMENSION = 2 ** 31;
 
 /**
@@ -125,7 +128,7 @@ export function checkManifest(json: unknown): Manifest {
     throw new ScanvasError("ModelConfigError", `manifest: className ${show(manifest.className)}, expected ${expected}`);
   }
   const known = ["format", "version", "className", "source", "licence", "components"];
-  only(manifest, [...known, "scheduler", "defaults", "tokenizer", "tokenizerConfig"], "manifest");
+  only(manifest, [...known, "scheduler", "defaults", "tokenizer", "tokenizerConfig", "preview"], "manifest");
   text(manifest.source, "source");
   text(manifest.licence, "licence");
   const components = object(manifest.components, "components");
@@ -148,6 +151,7 @@ export function checkManifest(json: unknown): Manifest {
     only(entry, ["file", "bytes", "sha256"], key);
     checkFile(entry, key, files);
   }
+  if (manifest.preview !== undefined) checkPreview(object(manifest.preview, "preview"));
   return json as Manifest;
 }
 
@@ -199,6 +203,23 @@ function checkComponent(value: unknown, where: string, files: Set<string>): void
       refuse(`${where}: tensors do not fill shard ${i} without holes`);
     }
   });
+}
+
+function checkPreview(preview: Record<string, unknown>): void {
+  only(preview, ["weights", "bias"], "preview");
+  const colour = (value: unknown, where: string): void => {
+    if (
+      !Array.isArray(value) ||
+      value.length !== 3 ||
+      !value.every((one) => typeof one === "number" && Math.abs(one) <= 1e4)
+    )
+      refuse(`${where} is not three numbers up to 10000`);
+  };
+  const { weights } = preview;
+  if (!Array.isArray(weights) || weights.length < 1 || weights.length > MAX_CHANNELS)
+    refuse(`preview.weights is not a list of 1 to ${MAX_CHANNELS}`);
+  weights.forEach((row, c) => colour(row, `preview.weights[${c}]`));
+  colour(preview.bias, "preview.bias");
 }
 
 function checkShard(shard: Record<string, unknown>, where: string, files: Set<string>): void {

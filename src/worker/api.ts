@@ -26,6 +26,8 @@ export interface GenerateRequest {
    * can bind tensors of that size, else in passes.
    */
   guidanceMode?: "auto" | "batch" | "passes";
+  /** After each step, report what the picture will roughly look like: `Progress.preview`. */
+  preview?: boolean;
   /** Keep every intermediate tensor in `result.trace`. */
   trace?: boolean;
 }
@@ -37,6 +39,8 @@ export interface Progress {
   total: number;
   /** Bytes downloaded so far; GPU bytes in use in the other stages. */
   bytes: number;
+  /** At the end of a denoising step when it was asked for: 1 pixel for 8 x 8 of the picture. */
+  preview?: RawImage;
 }
 
 /** One picture. `data` is RGBA, 8 bits each, row by row; the client turns it into a Blob, an ImageData or a canvas. */
@@ -93,6 +97,18 @@ export interface ModelInfo {
   textTokens: number;
   adapter: { vendor: string; architecture: string; description: string; isSoftware: boolean };
   weightBytes: number;
+}
+
+/** One kernel case of `selfCheck`. */
+export interface CheckResult {
+  kernel: string;
+  name: string;
+  /** Relative to the size of the right answer, as `tolerance`. */
+  error: number;
+  tolerance: number;
+  passed: boolean;
+  /** Where it went wrong. */
+  reason?: string;
 }
 
 /** One forward pass of the denoiser on given inputs, for parity work; see `scanvas trace`. */

@@ -1,6 +1,7 @@
 import * as comlink from "comlink";
 import { ScanvasError, throwIfAborted, type ErrorName } from "../errors.ts";
 import type {
+  CheckResult,
   GenerateRequest,
   LoadRequest,
   ModelInfo,
@@ -25,6 +26,12 @@ export interface GenerateOptions {
   /** Aborting takes effect within a step; the pipeline stays usable. */
   signal?: AbortSignal;
   onProgress?: (progress: Progress) => void;
+}
+
+export interface SelfCheckOptions {
+  signal?: AbortSignal;
+  onProgress?: (done: number, total: number) => void;
+  createWorker?: () => Worker;
 }
 
 /** A generated picture. */
@@ -76,6 +83,24 @@ export class Pipeline {
   #reject!: (error: ScanvasError) => void;
   #info!: ModelInfo;
 
+  /** Around a worker that has started. */
+  private static async start(createWorker: LoadOptions["createWorker"]): Promise<Pipeline> {
+    const worker =
+      createWorker?.() ?? new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name: "scanvas" });
+    const pipeline = new Pipeline(worker, comlink.wrap<WorkerApi>(worker));
+    const late = `scanvas: the worker did not start within ${START_TIMEOUT / 1000} s; load again`;
+    const timer = setTimeout(() => pipeline.#kill(new ScanvasError("WorkerCrashedError", late)), START_TIMEOUT);
+    try {
+      await pipeline.#settled(pipeline.remote.ready());
+      return pipeline;
+    } catch (error) {
+      worker.terminate();
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
   private constructor(
     private readonly worker: Worker,
     private readonly remote: comlink.Remote<WorkerApi>,
@@ -102,30 +127,27 @@ export class Pipeline {
       );
     }
     const absolute = new URL(url, base).href;
-    const worker =
-      createWorker?.() ?? new Worker(new URL("./worker.ts", import.meta.url), { type: "module", name: "scanvas" });
-    const pipeline = new Pipeline(worker, comlink.wrap<WorkerApi>(worker));
-    const timer = setTimeout(
-      () =>
-        pipeline.#kill(
-          new ScanvasError(
-            "WorkerCrashedError",
-            `scanvas: the worker did not start within ${START_TIMEOUT / 1000} s; load again`,
-          ),
-        ),
-      START_TIMEOUT,
-    );
+    const pipeline = await Pipeline.start(createWorker);
     try {
-      await pipeline.#settled(pipeline.remote.ready());
-      clearTimeout(timer);
       pipeline.#info = await pipeline.#job(signal, (id) =>
         pipeline.remote.load(id, { url: absolute, ...request }, comlink.proxy(onProgress ?? (() => undefined))),
       );
       return pipeline;
     } catch (error) {
-      clearTimeout(timer);
       pipeline.#kill(new ScanvasError("DisposedError", "scanvas: loading failed"));
       throw error;
+    }
+  }
+
+  /** See `selfCheck` in index.ts. */
+  static async selfCheck({ signal, onProgress, createWorker }: SelfCheckOptions = {}): Promise<CheckResult[]> {
+    throwIfAborted(signal);
+    const pipeline = await Pipeline.start(createWorker);
+    try {
+      const report = comlink.proxy(onProgress ?? (() => undefined));
+      return await pipeline.#job(signal, (id) => pipeline.remote.selfCheck(id, report));
+    } finally {
+      pipeline.#kill(new ScanvasError("DisposedError", "scanvas: the check is over"));
     }
   }
 

@@ -1,9 +1,11 @@
 /** The worker: owns the GPU and one model. Started by client.ts; everything it offers is `WorkerApi`. */
 import * as comlink from "comlink";
 import { ScanvasError } from "../errors.ts";
+import { Gpu } from "../gpu/device.ts";
 import { LocalPipeline } from "../pipeline.ts";
 import { traceDenoiser } from "../trace.ts";
 import type {
+  CheckResult,
   GenerateRequest,
   GenerateResult,
   LoadRequest,
@@ -57,6 +59,18 @@ const api = {
       const result = await loaded().generate(request, { signal, onProgress });
       const buffers = [...result.images, ...Object.values(result.trace ?? {})].map(({ data }) => data.buffer);
       return comlink.transfer(result, buffers);
+    }),
+
+  /** On a device of its own; needs no loaded model. */
+  selfCheck: (id: number, onProgress: (done: number, total: number) => void): Promise<CheckResult[]> =>
+    scheduler.enqueue(id, async (signal) => {
+      const { selfCheck } = await import("../self_check.ts");
+      const gpu = await Gpu.request();
+      try {
+        return await selfCheck(gpu, onProgress, signal);
+      } finally {
+        gpu.dispose();
+      }
     }),
 
   trace: (id: number, request: TraceRequest): Promise<TraceResult> =>

@@ -66,6 +66,7 @@ export async function convert(input: string, out: string, options: ConvertOption
     ...(pipeline.scheduler && { scheduler: pipeline.scheduler }),
     ...(pipeline.defaults && { defaults: pipeline.defaults }),
     ...(await job.tokenizerFiles(pipeline)),
+    ...(pipeline.preview && { preview: pipeline.preview }),
   });
   await job.finish(manifest);
   return { manifest, notes: job.notes, written: job.written };

@@ -22,6 +22,7 @@ export interface Pipeline {
   scheduler?: JsonObject;
   defaults?: Manifest["defaults"];
   tokenizer?: { json?: string; config?: string };
+  preview?: Manifest["preview"];
 }
 
 /**
@@ -47,6 +48,7 @@ export async function readPipeline(directory: string): Promise<Pipeline> {
   }
   const index = await at("model_index.json");
   const scheduler = await at("scheduler", "scheduler_config.json");
+  const preview = await at("vae", "preview.json");
   const json = await at("tokenizer", "tokenizer.json");
   const config = await at("tokenizer", "tokenizer_config.json");
   if (!json && components.some(({ name }) => name === "text_encoder")) {
@@ -61,6 +63,7 @@ export async function readPipeline(directory: string): Promise<Pipeline> {
     components,
     ...(scheduler && { scheduler: await readConfig(scheduler) }),
     ...(facts?._defaults && { defaults: facts._defaults as Manifest["defaults"] }), // checked with the manifest
+    ...(preview && { preview: (await readConfig(preview)) as unknown as Manifest["preview"] }), // so is this
     tokenizer: { ...(json && { json }), ...(config && { config }) },
   };
 }
