@@ -11,6 +11,7 @@ export default defineConfig({
     pool: "forks",
     maxWorkers: 2,
     testTimeout: 600_000, // a software GPU on a busy machine; a hang still fails
+    expect: { poll: { timeout: 60_000 } },
     hookTimeout: 600_000,
   },
 });

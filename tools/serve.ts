@@ -92,6 +92,11 @@ async function answer(
   if (request.method !== "GET" && request.method !== "HEAD") return end(405, "only GET and HEAD");
   const path = await locate(mounts, request.url ?? "/");
   if (!path) return end(404, "not found");
+  await send(path, request, response);
+}
+
+/** Answers a GET or HEAD with a file: ranges, ETag, MIME type. */
+export async function send(path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
   const { size, mtimeMs } = await stat(path);
   const etag = `"${size.toString(36)}-${Math.round(mtimeMs * 1000).toString(36)}"`;
   response.setHeader("ETag", etag);
@@ -103,7 +108,7 @@ async function answer(
   const range = ifRange === undefined || ifRange === etag ? parseRange(request.headers.range, size) : undefined;
   if (range === "unsatisfiable") {
     response.setHeader("Content-Range", `bytes */${size}`);
-    return end(416, "range not satisfiable");
+    return void response.writeHead(416).end();
   }
   const [first, last] = range ?? [0, size - 1];
   if (range) response.setHeader("Content-Range", `bytes ${first}-${last}/${size}`);
@@ -114,7 +119,7 @@ async function answer(
 }
 
 /** The file a URL means; undefined when there is none or it lies outside. */
-async function locate(mounts: { prefix: string; root: string }[], url: string): Promise<string | undefined> {
+export async function locate(mounts: { prefix: string; root: string }[], url: string): Promise<string | undefined> {
   let path: string;
   try {
     path = decodeURIComponent(new URL(url, "http://localhost").pathname);
