@@ -2,8 +2,8 @@
  * Keeps the shell of the page (HTML, scripts, styles, icons) for visits without a network. Weights never pass here: the engine keeps
  * them itself, verified. The two names are filled in by the build.
  */
-const CACHE = "scanvas-shell-d88c11be609d";
-const SHELL = ["./","models/models.json","assets/index-BmXTVxkA.css","assets/index-CjJiil0c.js","assets/self_check-aqpj_48O.js","assets/worker-DGvkBOXY.js","assets/zip-DDxDi2is.js","icon-192.png","icon-512.png","icon-maskable-512.png","icon.svg","manifest.webmanifest"];
+const CACHE = "scanvas-shell-7b6ba01e2ad7";
+const SHELL = ["./","models/models.json","assets/index-Cu3wRJlD.js","assets/index-D5hNLX9b.css","assets/self_check-CpPA1b7I.js","assets/worker-CrCqd5a1.js","assets/zip-DDxDi2is.js","icon-192.png","icon-512.png","icon-maskable-512.png","icon.svg","manifest.webmanifest"];
 const MODELS = new URL("models/models.json", self.registration.scope).href;
 
 self.addEventListener("install", (event) => {

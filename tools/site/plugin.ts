@@ -69,7 +69,7 @@ async function serviceWorker(out: string): Promise<string> {
   const files = (await readdir(out, { recursive: true, withFileTypes: true }))
     .filter((entry) => entry.isFile())
     .map((entry) => relative(out, join(entry.parentPath, entry.name)).replaceAll("\\", "/"))
-    .filter((file) => file !== "sw.js" && !file.startsWith("models/"))
+    .filter((file) => file !== "sw.js" && !file.startsWith("models/") && !file.endsWith(".wasm"))
     .sort();
   const hash = createHash("sha256");
   for (const file of files) hash.update(file).update(await readFile(join(out, file)));
