@@ -2,8 +2,8 @@
  * Keeps the shell of the page (HTML, scripts, styles, icons) for visits without a network. Weights never pass here: the engine keeps
  * them itself, verified. The two names are filled in by the build.
  */
-const CACHE = "scanvas-shell-7b6ba01e2ad7";
-const SHELL = ["./","models/models.json","assets/index-Cu3wRJlD.js","assets/index-D5hNLX9b.css","assets/self_check-CpPA1b7I.js","assets/worker-CrCqd5a1.js","assets/zip-DDxDi2is.js","icon-192.png","icon-512.png","icon-maskable-512.png","icon.svg","manifest.webmanifest"];
+const CACHE = "scanvas-shell-190cfb6d3d1b";
+const SHELL = ["./","models/models.json","assets/index-BCmL7xHL.js","assets/index-D5hNLX9b.css","assets/self_check-BMw5Z4EC.js","assets/worker-B2mynx7k.js","assets/zip-DDxDi2is.js","icon-192.png","icon-512.png","icon-maskable-512.png","icon.svg","manifest.webmanifest"];
 const MODELS = new URL("models/models.json", self.registration.scope).href;
 
 self.addEventListener("install", (event) => {

@@ -6,10 +6,10 @@
  *     types/ custom-elements.json                for compilers and editors
  *     headless.js headless/page.html             the page of `scanvas generate`, which has no Vite when it is installed
  */
-import { readFileSync } from "node:fs";
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { build, type Plugin } from "vite";
+import { bareShaders } from "./bare_shaders.ts";
 import { declare, describeElement } from "./declarations.ts";
 import { dist, root } from "./paths.ts";
 
@@ -30,17 +30,6 @@ const workerAddress: Plugin = {
   renderChunk: (code) => code.replace(PLACE, 'new URL("./worker.js", import.meta.url)'),
 };
 
-/** Shaders as strings, without their comments and indentation. */
-const bareShaders: Plugin = {
-  name: "scanvas-bare-shaders",
-  enforce: "pre",
-  load(id) {
-    if (!id.endsWith(".wgsl?raw")) return null;
-    const source = readFileSync(id.slice(0, -"?raw".length), "utf8");
-    return `export default ${JSON.stringify(source.replace(/[ \t]*\/\/.*$/gm, "").replace(/^\s+/gm, ""))}`;
-  },
-};
-
 /** onnxruntime-web need not be installed. Vite knows that from package.json; webpack fails unless it is told to look away. */
 const optionalRuntime: Plugin = {
   name: "scanvas-optional-runtime",
@@ -53,7 +42,7 @@ const optionalRuntime: Plugin = {
 };
 
 /** Bundles entries of the repository, given by the name of their output. */
-async function bundle(entries: Record<string, string>, minify: boolean): Promise<void> {
+async function bundle(entries: Record<string, string>, { minify }: { minify: boolean }): Promise<void> {
   const input = Object.fromEntries(Object.entries(entries).map(([name, file]) => [name, join(root, file)]));
   await build({
     root,
@@ -71,7 +60,11 @@ async function bundle(entries: Record<string, string>, minify: boolean): Promise
         input,
         external: [/^onnxruntime-web/],
         preserveEntrySignatures: "strict",
-        output: { entryFileNames: "[name].js", chunkFileNames: "chunk-[name].js" },
+        output: {
+          entryFileNames: "[name].js",
+          chunkFileNames: "chunk-[name].js",
+          ...(Object.keys(entries).length === 1 && { codeSplitting: false }),
+        },
       },
     },
   });
@@ -87,9 +80,9 @@ await bundle(
     define: "src/element/define.ts",
     headless: "tools/headless/page.ts",
   },
-  false, // whose bundler minifies it anyway
+  { minify: false }, // whose bundler minifies it anyway
 );
-await bundle({ worker: "src/worker/worker.ts" }, true);
+await bundle({ worker: "src/worker/worker.ts" }, { minify: true });
 await mkdir(join(dist, "headless"));
 await writeFile(join(dist, "headless/page.html"), html.replace("./page.ts", "../headless.js"));
 await declare(["index", "element/index", "element/define"]);
