@@ -4,8 +4,9 @@ import { join } from "node:path";
 import { Command } from "commander";
 import type { ComponentName, JsonObject } from "../src/weights/manifest.ts";
 import { parseManifest } from "../src/weights/manifest.ts";
+import { tensorBytes } from "../src/weights/safetensors.ts";
 import { readPipeline } from "./convert/pipeline.ts";
-import { exists, openSource } from "./convert/source.ts";
+import { exists, openDirectory } from "./convert/source.ts";
 
 export interface TensorReport {
   name: string;
@@ -39,11 +40,11 @@ export async function inspect(directory: string): Promise<ModelReport> {
   const { className, source, licence, components, scheduler } = await readPipeline(directory);
   const reports: ComponentReport[] = [];
   for (const component of components) {
-    const weights = await openSource(component.directory);
-    const tensors = [...weights.tensors].map(([name, { dtype, shape, begin, end }]) => {
-      return { name, dtype, shape, bytes: end - begin };
+    const weights = await openDirectory(component.source);
+    const tensors = [...weights.tensors].map(([name, { dtype, shape }]) => {
+      return { name, dtype, shape, bytes: tensorBytes({ dtype, shape }) };
     });
-    const files = new Set([...weights.tensors.values()].map(({ file }) => file)).size;
+    const { files } = weights;
     await weights.close();
     reports.push({ name: component.name, config: component.config, files, ...totals(tensors), tensors });
   }

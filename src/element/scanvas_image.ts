@@ -4,7 +4,7 @@ import { Engine, type SharedLoadOptions } from "./engine.ts";
 import type { AbortDetail, GeneratedDetail } from "./events.ts";
 import { texts } from "./texts.ts";
 import { View } from "./view.ts";
-import { inView, throwIfAborted, unlessAborted } from "./wait.ts";
+import { inView, unlessAborted } from "./wait.ts";
 
 /** One attempt at a picture. */
 interface Run {
@@ -208,7 +208,6 @@ export class ScanvasImage extends ScanvasAttributes {
     try {
       if (allowed) engine.allow();
       else await this.#permission(engine, signal);
-      throwIfAborted(signal);
       this.#setState(run, "working");
       const stop = (): void => this.cancel();
       this.#view.work(undefined, stop);
@@ -258,8 +257,7 @@ export class ScanvasImage extends ScanvasAttributes {
     const { signal } = run.controller;
     const { seed, truncated, timings } = result;
     const image = result.images[0]!;
-    const blob = await image.toBlob();
-    throwIfAborted(signal);
+    const blob = await unlessAborted(image.toBlob(), signal);
     const file = new File([blob], `scanvas-${seed}.png`, { type: blob.type });
     this.#image = image;
     this.#file = file;

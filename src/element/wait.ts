@@ -1,10 +1,5 @@
 import { ScanvasError } from "../index.ts";
 
-/** Between a promise's settling and what awaits it, other code runs: it may have aborted. */
-export function throwIfAborted(signal: AbortSignal): void {
-  if (signal.aborted) throw new ScanvasError("AbortError", "scanvas: cancelled");
-}
-
 /** `promise`, or an AbortError as soon as `signal` is aborted; what the promise does then is nobody's concern here. */
 export function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {

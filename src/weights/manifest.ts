@@ -50,10 +50,17 @@ export interface TensorEntry {
   parts: TensorPart[];
 }
 
+/** What a component needs of GPU memory, in bytes, so that a page can tell before it downloads anything. */
+export interface ComponentMemory {
+  /** All weights, as they lie in the shards and on the GPU. */
+  weights: number;
+}
+
 /** `config` is the component's config.json; `tensors` is in the order in which they lie in the shards. */
 export interface ComponentManifest {
   config: JsonObject;
   dtype: ComponentDtype;
+  memory?: ComponentMemory;
   shards: Shard[];
   tensors: Record<string, TensorEntry>;
 }
@@ -175,8 +182,13 @@ export function downloadBytes(manifest: Manifest, names: readonly ComponentName[
 
 function checkComponent(value: unknown, where: string, files: Set<string>): void {
   const component = object(value, where);
-  only(component, ["config", "dtype", "shards", "tensors"], where);
+  only(component, ["config", "dtype", "memory", "shards", "tensors"], where);
   checkConfig(object(component.config, `${where}.config`), `${where}.config`);
+  if (component.memory !== undefined) {
+    const memory = object(component.memory, `${where}.memory`);
+    only(memory, ["weights"], `${where}.memory`);
+    integer(memory.weights, 1, MAX_TENSOR_BYTES, `${where}.memory.weights`);
+  }
   if (!["f32", "f16", "q8", "q4"].includes(component.dtype as string)) {
     throw new ScanvasError(
       "ModelConfigError",

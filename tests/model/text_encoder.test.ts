@@ -14,7 +14,7 @@ import type { JsonObject } from "../../src/weights/manifest.ts";
 import { readSafetensors } from "../../src/weights/safetensors.ts";
 import { layoutFor } from "../../tools/convert/check.ts";
 import { produce } from "../../tools/convert/produce.ts";
-import { openSource } from "../../tools/convert/source.ts";
+import { openSource } from "../../tools/convert/open.ts";
 import { testGpu } from "../kernels/gpu.ts";
 
 const golden = (path: string): string => fileURLToPath(new URL(`../golden/${path}`, import.meta.url));

@@ -1,18 +1,20 @@
 /** Compares what an input has with what its config says it must have. */
 import { ScanvasError } from "../../src/errors.ts";
 import type { ComponentName, JsonObject } from "../../src/weights/manifest.ts";
+import { tensorBytes } from "../../src/weights/safetensors.ts";
 import type { Output } from "./layout.ts";
 import { componentLayout, sourcesOf } from "./layout.ts";
 import { resolve } from "./produce.ts";
 import type { TensorSource } from "./source.ts";
 
 /**
- * The outputs of a component, and the input tensors that none of them reads.
+ * The outputs of a component, the bytes of the input tensors that they read, and the input tensors that none of them reads.
  * @throws TensorError for the first tensor that is missing, misshaped or not a float
  */
 export function layoutFor(component: ComponentName, config: JsonObject, source: TensorSource) {
   const outputs: Output[] = componentLayout(component, config, (name) => source.tensors.has(name));
   const used = new Set<string>();
+  let bytes = 0;
   for (const wanted of outputs.flatMap((output) => sourcesOf(output.recipe))) {
     const name = resolve(source, wanted);
     const expected = `expected F32, F16 or BF16 [${wanted.shape.join(", ")}]`;
@@ -23,7 +25,8 @@ export function layoutFor(component: ComponentName, config: JsonObject, source: 
       const got = `got ${info.dtype} [${info.shape.join(", ")}]`;
       throw new ScanvasError("TensorError", `${component}: tensor "${name}": ${got}, ${expected}`);
     }
+    bytes += tensorBytes(info);
     for (const known of [wanted.name, ...(wanted.aliases ?? [])]) used.add(known);
   }
-  return { outputs, unused: [...source.tensors.keys()].filter((name) => !used.has(name)) };
+  return { outputs, bytes, unused: [...source.tensors.keys()].filter((name) => !used.has(name)) };
 }

@@ -26,11 +26,14 @@ export type Recipe =
   | { kind: "fold"; fuse: Source | null; out: Source }
   | { kind: "zeros" };
 
-/** dtype "weight" is what the user asked for, "F32" the tensors that are too sensitive or too small to be anything else. */
+/**
+ * dtype "weight" is what the user asked for, "F32" the tensors that are too sensitive or too small to be anything else. A
+ * "table" is looked up, not multiplied, so that its errors do not average out: never below q8.
+ */
 export interface Output {
   name: string;
   shape: number[];
-  dtype: "weight" | "F32";
+  dtype: "weight" | "table" | "F32";
   recipe: Recipe;
 }
 
@@ -104,6 +107,11 @@ function stack(
   shape = [sources.reduce((sum, s) => sum + product(s.shape), 0)],
 ): Output {
   return { name, shape, dtype: "F32", recipe: { kind: "rows", sources, channels: 1, taps: 1, stride: 1, row: 1 } };
+}
+
+/** The transformer block or T5 block an output belongs to; undefined before the first, after the last and in the VAE. */
+export function blockOf(name: string): string | undefined {
+  return /^(?:transformer_blocks|encoder\.block)\.(\d+)\./.exec(name)?.[1];
 }
 
 function denoiserLayout(c: DenoiserConfig, has: Has): Output[] {
@@ -190,7 +198,7 @@ function mamba(block: string, { d, mamba: m }: DenoiserConfig, has: Has): Output
 
 function textLayout(c: TextConfig): Output[] {
   const table = { name: "shared.weight", shape: [c.vocab, c.d], aliases: ["encoder.embed_tokens.weight"] };
-  const outputs: Output[] = [{ ...same(table), dtype: "weight" }];
+  const outputs: Output[] = [{ ...same(table), dtype: "table" }];
   for (let i = 0; i < c.layers; i++) {
     const attention = `encoder.block.${i}.layer.0.SelfAttention`;
     const dense = `encoder.block.${i}.layer.1.DenseReluDense`;

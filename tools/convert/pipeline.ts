@@ -5,20 +5,21 @@ import { ScanvasError } from "../../src/errors.ts";
 import type { ComponentName, JsonObject, Manifest } from "../../src/weights/manifest.ts";
 import { COMPONENTS } from "../../src/weights/manifest.ts";
 import { parsePythonJson } from "./json.ts";
+import type { SourceSpec } from "./open.ts";
 import { exists } from "./source.ts";
 
-export interface PipelineComponent {
+export interface PipelineComponent<Spec = SourceSpec> {
   name: ComponentName;
-  directory: string;
+  source: Spec;
   config: JsonObject;
 }
 
 /** `tokenizer` holds paths. */
-export interface Pipeline {
+export interface Pipeline<Spec = SourceSpec> {
   className: string;
   source: string;
   licence: string;
-  components: PipelineComponent[];
+  components: PipelineComponent<Spec>[];
   scheduler?: JsonObject;
   defaults?: Manifest["defaults"];
   tokenizer?: { json?: string; config?: string };
@@ -27,26 +28,27 @@ export interface Pipeline {
 
 /**
  * Accepts a whole pipeline, some of its components, or a bare transformer directory (its config.json at the top).
- * @throws InvalidArgumentError when there is no transformer; FormatError for a config that is not JSON
+ * @throws InvalidArgumentError when there is none, or nothing says which pipeline it is of; FormatError for a config that is not JSON
  */
-export async function readPipeline(directory: string): Promise<Pipeline> {
+export async function readPipeline(directory: string): Promise<Pipeline<string>> {
   const at = async (...parts: string[]) => {
     const path = join(directory, ...parts);
     return (await exists(path)) ? path : undefined;
   };
-  const components: PipelineComponent[] = [];
+  const components: PipelineComponent<string>[] = [];
   for (const name of COMPONENTS) {
     const path = await at(name, "config.json");
-    if (path) components.push({ name, directory: join(directory, name), config: await readConfig(path) });
+    if (path) components.push({ name, source: join(directory, name), config: await readConfig(path) });
   }
   const bare = components.length ? undefined : await at("config.json");
-  if (bare) components.push({ name: "transformer", directory, config: await readConfig(bare) });
+  if (bare) components.push({ name: "transformer", source: directory, config: await readConfig(bare) });
   const transformer = components.find(({ name }) => name === "transformer");
-  if (!transformer) {
-    const expected = "expected transformer/config.json, or config.json of a transformer";
+  const index = await at("model_index.json");
+  if (!components.length || !(index ?? transformer)) {
+    const expected =
+      "expected model_index.json and components, transformer/config.json, or config.json of a transformer";
     throw new ScanvasError("InvalidArgumentError", `${directory} is not a pipeline directory: ${expected}`);
   }
-  const index = await at("model_index.json");
   const scheduler = await at("scheduler", "scheduler_config.json");
   const preview = await at("vae", "preview.json");
   const json = await at("tokenizer", "tokenizer.json");
@@ -57,7 +59,7 @@ export async function readPipeline(directory: string): Promise<Pipeline> {
   }
   const facts = index ? await readConfig(index) : undefined;
   return {
-    className: facts ? String(facts._class_name) : classOf(transformer.config),
+    className: facts ? String(facts._class_name) : classOf(transformer!.config),
     source: basename(resolve(directory)),
     licence: await licence(directory),
     components,

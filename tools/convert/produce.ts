@@ -1,14 +1,18 @@
 /** Carries out the recipes of `layout.ts`, a few rows at a time, so that memory does not grow with the model. */
 import { ScanvasError } from "../../src/errors.ts";
+import { decodeFloats } from "../../src/numbers/half.ts";
+import type { SafetensorsDtype } from "../../src/weights/safetensors.ts";
 import type { Output, Recipe, Source } from "./layout.ts";
+import { sourcesOf } from "./layout.ts";
 import type { TensorSource } from "./source.ts";
-import { readElements } from "./source.ts";
 
-/** Elements read at once (4 MiB in f32). */
-const BLOCK = 2 ** 20;
+/** Elements read at once (1 MiB in f32: they stay in the cache from one pass to the next). */
+const BLOCK = 2 ** 18;
+
+type Rows = Recipe & { kind: "rows" };
 
 /**
- * The values of rows [from, to) of one output in order, in blocks of whole rows.
+ * The values of rows [from, to) of one output in order, in blocks of whole rows. A block may be changed.
  * @throws NumericalError naming the source tensor at the first NaN or Inf
  */
 export async function* produce(
@@ -17,11 +21,28 @@ export async function* produce(
   from = 0,
   to = output.shape[0],
 ): AsyncGenerator<Float32Array> {
-  const { recipe, shape } = output;
-  const row = shape.slice(1).reduce((a, b) => a * b, 1);
+  const { recipe } = output;
+  const row = rowOf(output);
   if (recipe.kind === "zeros") yield new Float32Array((to - from) * row);
-  else if (recipe.kind === "rows") yield* rows(recipe, source, (from * row) / recipe.row, (to * row) / recipe.row);
-  else for await (const all of fold(recipe, shape, source)) yield all.subarray(from * row, to * row);
+  else if (recipe.kind === "fold")
+    for await (const all of fold(recipe, row, source)) yield all.subarray(from * row, to * row);
+  else for (const span of spans(recipe, row, from, to)) yield permute(recipe, await readValues(source, span));
+}
+
+/** Whether the stored bytes of an output are those of its sources, one after the other, when it is stored as `dtype`. */
+export function isCopy({ recipe }: Output, dtype: string, source: TensorSource): boolean {
+  if (recipe.kind !== "rows" || !isPlain(recipe)) return false;
+  return sourcesOf(recipe).every((wanted) => source.tensors.get(resolve(source, wanted)!)?.dtype === dtype);
+}
+
+/** The bytes of rows [from, to) of an output that `isCopy`. @throws as produce */
+export async function* copy(
+  output: Output,
+  source: TensorSource,
+  from: number,
+  to: number,
+): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  for (const span of spans(output.recipe as Rows, rowOf(output), from, to)) yield readFinite(source, span);
 }
 
 /** The name under which the input has `wanted`: its own, or an alias. */
@@ -29,54 +50,67 @@ export function resolve(source: TensorSource, wanted: Source): string | undefine
   return [wanted.name, ...(wanted.aliases ?? [])].find((name) => source.tensors.has(name));
 }
 
-/** Rows [from, to) of the recipe, which count through its sources. */
-async function* rows(
-  recipe: Recipe & { kind: "rows" },
-  source: TensorSource,
-  from: number,
-  to: number,
-): AsyncGenerator<Float32Array> {
-  const { channels, taps, stride, row } = recipe;
-  const length = channels * taps;
-  const step = Math.max(1, Math.floor(BLOCK / row));
+/** Elements of an output per step of its first axis. */
+function rowOf({ shape }: Output): number {
+  return shape.slice(1).reduce((a, b) => a * b, 1);
+}
+
+function isPlain({ channels, taps, row }: Rows): boolean {
+  return row === channels * taps && (taps === 1 || channels === 1);
+}
+
+/** A run of elements of one source. */
+interface Span {
+  wanted: Source;
+  begin: number;
+  count: number;
+}
+
+/** What to read for rows [from, to) of an output of `outputRow` elements a row, in spans of whole rows. */
+function* spans(recipe: Rows, outputRow: number, from: number, to: number): Generator<Span> {
+  const length = recipe.channels * recipe.taps;
+  const perRow = outputRow / recipe.row; // rows of the recipe in a row of the output
+  const step = Math.max(1, Math.floor(BLOCK / outputRow)) * perRow;
   let first = 0; // row of the recipe at which a source starts
   for (const wanted of recipe.sources) {
     const total = wanted.shape.reduce((a, b) => a * b, 1) / length;
-    const end = Math.min(total, to - first);
-    for (let begin = Math.max(0, from - first); begin < end; begin += step) {
-      const count = Math.min(step, end - begin);
-      const values = await read(source, wanted, begin * length, count * length);
-      if (row === length && (taps === 1 || channels === 1)) {
-        yield values;
-        continue;
-      }
-      const out = new Float32Array(count * row);
-      for (let r = 0; r < count; r++) {
-        for (let c = 0; c < channels; c++) {
-          for (let t = 0; t < taps; t++) out[r * row + t * stride + c] = values[r * length + c * taps + t];
-        }
-      }
-      yield out;
+    const end = Math.min(total, to * perRow - first);
+    for (let begin = Math.max(0, from * perRow - first); begin < end; begin += step) {
+      yield { wanted, begin: begin * length, count: Math.min(step, end - begin) * length };
     }
     first += total;
   }
 }
 
+/** Source rows [channels, taps] -> rows of the recipe. */
+function permute(recipe: Rows, values: Float32Array): Float32Array {
+  if (isPlain(recipe)) return values;
+  const { channels, taps, stride, row } = recipe;
+  const length = channels * taps;
+  const count = values.length / length;
+  const out = new Float32Array(count * row);
+  for (let r = 0; r < count; r++) {
+    for (let c = 0; c < channels; c++) {
+      for (let t = 0; t < taps; t++) out[r * row + t * stride + c] = values[r * length + c * taps + t];
+    }
+  }
+  return out;
+}
+
 /** [ fuse[:, :D] out | fuse[:, D:] out ], sums in f64. The one recipe that holds its sources whole (32 MB at full size). */
 async function* fold(
   recipe: Recipe & { kind: "fold" },
-  shape: number[],
+  row: number,
   source: TensorSource,
 ): AsyncGenerator<Float32Array> {
   const [d, inner] = recipe.out.shape;
-  const row = shape[1];
-  const out = await read(source, recipe.out, 0, d * inner);
+  const out = await readValues(source, { wanted: recipe.out, begin: 0, count: d * inner });
   const folded = new Float32Array(d * row);
   if (!recipe.fuse) {
     for (let r = 0; r < d; r++) folded.set(out.subarray(r * inner, (r + 1) * inner), r * row);
   } else {
     const columns = recipe.fuse.shape[1];
-    const fuse = Float64Array.from(await read(source, recipe.fuse, 0, d * columns));
+    const fuse = Float64Array.from(await readValues(source, { wanted: recipe.fuse, begin: 0, count: d * columns }));
     for (let half = 0; half * d < columns; half++) {
       multiply(fuse.subarray(half * d), columns, out, inner, folded.subarray(half * inner), row, d);
     }
@@ -124,17 +158,30 @@ function multiply(
   }
 }
 
-async function read(source: TensorSource, wanted: Source, begin: number, count: number): Promise<Float32Array> {
-  const name = resolve(source, wanted)!;
-  const values = await readElements(source, name, begin, count);
-  const bits = new Uint32Array(values.buffer, values.byteOffset, values.length);
-  for (let i = 0; i < bits.length; i++) {
-    if ((bits[i] & 0x7f800000) === 0x7f800000) {
-      throw new ScanvasError(
-        "NumericalError",
-        `tensor "${name}": element ${begin + i} is ${values[i]}; the model is broken`,
-      );
-    }
-  }
+async function readValues(source: TensorSource, span: Span): Promise<Float32Array> {
+  const bytes = await readFinite(source, span);
+  const { dtype } = source.tensors.get(resolve(source, span.wanted)!)!;
+  if (dtype === "F32") return new Float32Array(bytes.buffer, bytes.byteOffset, span.count);
+  const values = new Float32Array(span.count);
+  decodeFloats(bytes, dtype, values, `tensor "${span.wanted.name}"`);
   return values;
+}
+
+/** The bits that are all set in NaN and Inf, and only there. */
+const EXPONENT: Partial<Record<SafetensorsDtype, number>> = { F32: 0x7f800000, F16: 0x7c00, BF16: 0x7f80 };
+
+async function readFinite(source: TensorSource, { wanted, begin, count }: Span): Promise<Uint8Array<ArrayBuffer>> {
+  const name = resolve(source, wanted)!;
+  const { dtype } = source.tensors.get(name)!;
+  const bytes = await source.read(name, begin, count);
+  const mask = EXPONENT[dtype]!;
+  const bits = new (dtype === "F32" ? Uint32Array : Uint16Array)(bytes.buffer, bytes.byteOffset, count);
+  for (let i = 0; i < count; i++) {
+    if ((bits[i] & mask) !== mask) continue;
+    const values = new Float32Array(count);
+    decodeFloats(bytes, dtype, values);
+    const what = `element ${begin + i} is ${values[i]}`;
+    throw new ScanvasError("NumericalError", `tensor "${name}": ${what}; the model is broken`);
+  }
+  return bytes;
 }

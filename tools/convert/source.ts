@@ -1,34 +1,37 @@
 /**
- * The safetensors files of one component as one random-access tensor source: sharded or not, F32, F16 or BF16. Files are
- * opened once and read by range; nothing is ever held whole.
+ * Where tensors come from. `openDirectory` makes the safetensors files of one component, sharded or not, F32, F16 or BF16, one
+ * random-access source: files are opened once and read by range; nothing is ever held whole.
  */
 import { createHash } from "node:crypto";
 import type { FileHandle } from "node:fs/promises";
 import { access, open, readdir, readFile } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { ScanvasError } from "../../src/errors.ts";
-import { decodeFloats } from "../../src/numbers/half.ts";
-import type { TensorInfo } from "../../src/weights/safetensors.ts";
+import type { SafetensorsDtype, TensorInfo } from "../../src/weights/safetensors.ts";
 import { DTYPE_BYTES, parseHeader, readHeaderLength } from "../../src/weights/safetensors.ts";
 import { parsePythonJson } from "./json.ts";
 
+/** All tensors of a component. `fingerprint` changes when what they hold may have. */
+export interface TensorSource {
+  tensors: ReadonlyMap<string, { dtype: SafetensorsDtype; shape: number[] }>;
+  fingerprint: string;
+  /** Bytes of `count` elements from element `begin` on, in the tensor's own dtype; aligned to elements. */
+  read(name: string, begin: number, count: number): Promise<Uint8Array<ArrayBuffer>>;
+  close(): Promise<void>;
+}
+
 /** An open safetensors file with its checked header. */
-export interface SourceFile {
+interface SourceFile {
   path: string;
   handle: FileHandle;
   bytes: number;
   tensors: Map<string, TensorInfo>;
-}
-
-/** All tensors of a component. `fingerprint` changes when a header, a size or a modification time does. */
-export interface TensorSource {
-  tensors: Map<string, TensorInfo & { file: SourceFile }>;
-  fingerprint: string;
-  close(): Promise<void>;
+  headerHash: string;
+  modified: number;
 }
 
 /** Opens one file and reads its header. @throws FormatError, TruncatedError: see `parseHeader`; FormatError for an LFS pointer */
-export async function openSafetensors(path: string): Promise<SourceFile & { headerHash: string; modified: number }> {
+async function openSafetensors(path: string): Promise<SourceFile> {
   const handle = await open(path, "r");
   try {
     const { size: bytes, mtimeMs: modified } = await handle.stat();
@@ -48,16 +51,16 @@ export async function openSafetensors(path: string): Promise<SourceFile & { head
 
 /**
  * Opens the weights in `directory`: an index and its files, or one file. Other names than diffusers' and transformers' own
- * (variants such as fp16) are used when they are the only ones.
+ * (variants such as fp16) are used when they are the only ones. `files` is how many are used.
  * @throws FormatError when there is none, or an index does not match its files
  */
-export async function openSource(directory: string): Promise<TensorSource> {
-  const files: Awaited<ReturnType<typeof openSafetensors>>[] = [];
+export async function openDirectory(directory: string): Promise<TensorSource & { files: number }> {
+  const files: SourceFile[] = [];
   const close = async () => void (await Promise.all(files.map((file) => file.handle.close())));
   try {
     const { names, weightMap } = await findWeights(directory);
     for (const name of names) files.push(await openSafetensors(join(directory, name)));
-    const tensors: TensorSource["tensors"] = new Map();
+    const tensors = new Map<string, TensorInfo & { file: SourceFile }>();
     for (const file of files) {
       for (const [name, info] of file.tensors) {
         if (weightMap && weightMap.get(name) !== basename(file.path)) continue; // an index may leave out copies
@@ -70,13 +73,16 @@ export async function openSource(directory: string): Promise<TensorSource> {
     }
     const facts = files.map((file) => [basename(file.path), file.headerHash, file.bytes, file.modified]);
     const fingerprint = createHash("sha256").update(JSON.stringify(facts)).digest("hex");
-    return { tensors, fingerprint, close };
+    const read = (name: string, begin: number, count: number) => {
+      const { file, dtype, begin: start } = tensors.get(name)!;
+      return readRange(file.handle, start + begin * DTYPE_BYTES[dtype], count * DTYPE_BYTES[dtype], file.path);
+    };
+    return { tensors, fingerprint, files: files.length, read, close };
   } catch (error) {
     await close();
     throw error;
   }
 }
-
 async function findWeights(directory: string): Promise<{ names: string[]; weightMap?: Map<string, string> }> {
   const all = (await readdir(directory)).sort();
   const plain = (name: string) => /^(diffusion_pytorch_model|model)\.safetensors(\.index\.json)?$/.test(name);
@@ -103,23 +109,12 @@ async function findWeights(directory: string): Promise<{ names: string[]; weight
   return { names: [...new Set(weightMap.values())].sort(), weightMap };
 }
 
-/** `count` elements from element `begin` on, as f32. @throws TensorError for a dtype that is not a float */
-export async function readElements(
-  source: TensorSource,
-  name: string,
+async function readRange(
+  handle: FileHandle,
   begin: number,
   count: number,
-): Promise<Float32Array> {
-  const info = source.tensors.get(name)!;
-  const size = DTYPE_BYTES[info.dtype];
-  const bytes = await readRange(info.file.handle, info.begin + begin * size, count * size, info.file.path);
-  if (info.dtype === "F32") return new Float32Array(bytes.buffer);
-  const values = new Float32Array(count);
-  decodeFloats(bytes, info.dtype, values, `tensor "${name}"`);
-  return values;
-}
-
-async function readRange(handle: FileHandle, begin: number, count: number, path: string): Promise<Uint8Array> {
+  path: string,
+): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = new Uint8Array(count);
   for (let got = 0; got < count;) {
     const { bytesRead } = await handle.read(bytes, got, count - got, begin + got);
