@@ -12,6 +12,11 @@ const COMMANDS: { name: string; summary: string; load: () => Promise<CommandModu
   { name: "generate", summary: "make a picture in a headless browser", load: () => headless("generate") },
   { name: "trace", summary: "record every intermediate tensor of a run", load: () => headless("trace") },
   { name: "inspect", summary: "show what a model directory holds", load: () => import("./inspect.ts") },
+  {
+    name: "synth",
+    summary: "make up a model of full size with random weights",
+    load: () => import("./synth/command.ts"),
+  },
   { name: "serve", summary: "serve a directory to the browser", load: () => import("./serve.ts") },
 ];
 

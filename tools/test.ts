@@ -45,9 +45,9 @@ stage(
     return [numPassedTests!, numFailedTests!];
   },
 );
-stage("Python lint", python, ["-m", "ruff", "check", "tools/distill"]);
+stage("Python lint", python, ["-m", "ruff", "check", "tools/distill", "tests/python"]);
 const pytest = join(reports, "pytest.xml");
-stage("Python", python, ["-m", "pytest", "-q", "tools/distill", `--junitxml=${pytest}`], () => {
+stage("Python", python, ["-m", "pytest", "-q", "tools/distill", "tests/python", `--junitxml=${pytest}`], () => {
   if (!existsSync(pytest)) return [0, 0];
   const suite = /<testsuite [^>]*>/.exec(readFileSync(pytest, "utf8"))?.[0] ?? "";
   const read = (key: string): number => Number(new RegExp(`\\b${key}="(\\d+)"`).exec(suite)?.[1] ?? 0);

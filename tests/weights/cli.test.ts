@@ -8,6 +8,7 @@ import { inspect } from "../../tools/inspect.ts";
 import { GOLDEN, readManifest, scratch } from "./fixtures.ts";
 
 const SCANVAS = new URL("../../tools/scanvas.mjs", import.meta.url).pathname;
+const SHIPPED = new URL("../../models/shapes-and-things", import.meta.url).pathname;
 const PIPELINE = join(GOLDEN, "pixart/pipeline");
 
 function start(...args: string[]) {
@@ -27,7 +28,8 @@ describe("scanvas", () => {
   it("lists its commands", async () => {
     const { code, out } = await scanvas("--help");
     expect(code).toBe(0);
-    for (const name of ["convert", "generate", "trace", "inspect", "serve"]) expect(out).toContain(`  ${name} `);
+    for (const name of ["convert", "generate", "trace", "inspect", "synth", "serve"])
+      expect(out).toContain(`  ${name} `);
   });
 
   it("converts, tells what it did, and inspects both sides", async () => {
@@ -39,6 +41,14 @@ describe("scanvas", () => {
     expect((await readManifest(out)).licence).toBe("CC0-1.0");
     const again = await scanvas("convert", PIPELINE, "--out", out, "--dtype", "f32");
     expect(again.out).toMatch(/^kept {4}transformer/m);
+    const small = await scratch();
+    const quantised = await scanvas("convert", SHIPPED, "--out", small, "--dtype", "q4", "--report", "--stats");
+    expect(quantised.out).toMatch(
+      /^relative error [^\n]*, 10 of \d+ tensors\n( {2}\d\.\d\de-\d {2}\w+\/[\w.]+\n){10}/m,
+    );
+    expect(quantised.out).toMatch(
+      /^[\d.]+ s, in 14\.\d MB \(\d+ MB\/s\), out \d\.\d MB \(\d+ MB\/s\), memory \d+ MiB$/m,
+    );
     const json = await scanvas("inspect", out, "--json");
     const report = JSON.parse(json.out) as ModelReport;
     expect([report.kind, report.components.map(({ name }) => name)]).toEqual([
@@ -57,8 +67,23 @@ describe("scanvas", () => {
     [["serve", "/tmp", "--port", "x"], /^InvalidArgumentError: serve: port "x"[^\n]*\n$/],
     [["convert", "/tmp"], /^error: required option '--out <directory>' not specified\n/],
     [
-      ["convert", "/tmp", "--out", "/tmp/x", "--dtype", "q4"],
-      /^error: option '--dtype <dtype>' argument 'q4' is invalid/,
+      ["convert", "/tmp", "--out", "/tmp/x", "--dtype", "q4,unet=q8"],
+      /^error: option '--dtype <types>' argument 'q4,unet=q8' is invalid\. dtype "q4,unet=q8": got "unet=q8", expected f32, f16/,
+    ],
+    [
+      ["convert", "/tmp", "--out", "/tmp/x", "--threads", "0"],
+      /^error: option '--threads <n>' argument '0' is invalid/,
+    ],
+    [["synth", "--out", "/tmp/x"], /^error: required option '--config <name>' not specified\n/],
+    [["synth", "--config", "t6", "--out", "/tmp/x"], /^error: option '--config <name>' argument 't6' is invalid/],
+    [
+      ["synth", "--config", "t2md", "--out", "/tmp/x", "--dtype", "int3"],
+      /^error: option '--dtype <type>' argument 'int3'/,
+    ],
+    [["synth", "--config", "t2md", "--out", "/tmp/x", "--dtype", "f16,vae=f32"], /^error: .* convert the f32 form/],
+    [
+      ["synth", "--config", "t2md", "--out", "/tmp/x", "--layers", "29"],
+      /^InvalidArgumentError: synth: --layers 29, the config has 28; ask for as many or fewer\n$/,
     ],
     [["paint"], /^error: unknown command 'paint'\n/],
   ])("%j fails with one line and code 1", async (args, message) => {
@@ -66,6 +91,11 @@ describe("scanvas", () => {
     expect([code, out]).toEqual([1, ""]);
     expect(err).toMatch(message);
     expect(err).not.toMatch(/\n {4}at /);
+  });
+
+  it("explains --dtype", async () => {
+    for (const name of ["convert", "synth"]) expect((await scanvas(name, "--help")).out).toContain("--dtype <type");
+    expect((await scanvas("convert", "--help")).out.replace(/\s+/g, " ")).toContain("q8,text_encoder=q4,vae=f32");
   });
 
   it("serves until it is stopped", async () => {
