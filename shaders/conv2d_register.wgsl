@@ -9,12 +9,14 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;         // [rows, width >> upsample, c4]
-@group(0) @binding(2) var<storage, read> w: array<Weight4>;           // [outputs, side * side, c4]
+@group(0) @binding(2) var<storage, read> w: array<Weight>;            // [outputs, side * side, c4]
 @group(0) @binding(3) var<storage, read> bias: array<f32>;            // [outputs]
 @group(0) @binding(4) var<storage, read> residual: array<vec4<f32>>;  // [rows, width, outputs / 4]
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;   // [rows, width, outputs / 4]
 
-fn weight_row(channel: u32) -> u32 { return min(channel, params.outputs - 1u) * params.side * params.side * params.c4; }
+fn channel_row(channel: u32) -> WeightRow {
+  return weight_row(min(channel, params.outputs - 1u), params.side * params.side * params.c4);
+}
 
 @compute @workgroup_size(8, 8)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
@@ -23,30 +25,38 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   if (p >= params.pixels || o >= params.outputs) { return; }
   let q0 = output_pixel(p); let q1 = output_pixel(p + 1u); let q2 = output_pixel(p + 2u); let q3 = output_pixel(p + 3u);
   let q4 = output_pixel(p + 4u); let q5 = output_pixel(p + 5u); let q6 = output_pixel(p + 6u); let q7 = output_pixel(p + 7u);
-  var w0 = weight_row(o); var w1 = weight_row(o + 1u); var w2 = weight_row(o + 2u); var w3 = weight_row(o + 3u);
-  var w4 = weight_row(o + 4u); var w5 = weight_row(o + 5u); var w6 = weight_row(o + 6u); var w7 = weight_row(o + 7u);
+  let w0 = channel_row(o); let w1 = channel_row(o + 1u); let w2 = channel_row(o + 2u); let w3 = channel_row(o + 3u);
+  let w4 = channel_row(o + 4u); let w5 = channel_row(o + 5u); let w6 = channel_row(o + 6u); let w7 = channel_row(o + 7u);
   var s0 = vec4<f32>(); var s1 = vec4<f32>(); var s2 = vec4<f32>(); var s3 = vec4<f32>();
   var s4 = vec4<f32>(); var s5 = vec4<f32>(); var s6 = vec4<f32>(); var s7 = vec4<f32>();
   var t0 = vec4<f32>(); var t1 = vec4<f32>(); var t2 = vec4<f32>(); var t3 = vec4<f32>();
   var t4 = vec4<f32>(); var t5 = vec4<f32>(); var t6 = vec4<f32>(); var t7 = vec4<f32>();
+  // Blocks of shared scales never straddle taps: a quantised row is a multiple of 32 and side * side is odd, so channels are one too.
+  var tap = 0u;  // where the tap's channels start in a row of w
   for (var dy = 0u; dy < params.side; dy++) {
     for (var dx = 0u; dx < params.side; dx++) {
       let x0 = source(q0, dy, dx); let x1 = source(q1, dy, dx); let x2 = source(q2, dy, dx); let x3 = source(q3, dy, dx);
       let x4 = source(q4, dy, dx); let x5 = source(q5, dy, dx); let x6 = source(q6, dy, dx); let x7 = source(q7, dy, dx);
-      for (var c = 0u; c < params.c4; c++) {
-        let b = mat4x4<f32>(weight4(w[w0 + c]), weight4(w[w1 + c]), weight4(w[w2 + c]), weight4(w[w3 + c]));
-        let d = mat4x4<f32>(weight4(w[w4 + c]), weight4(w[w5 + c]), weight4(w[w6 + c]), weight4(w[w7 + c]));
-        var a = input(x0, c); s0 += a * b; t0 += a * d;
-        a = input(x1, c); s1 += a * b; t1 += a * d;
-        a = input(x2, c); s2 += a * b; t2 += a * d;
-        a = input(x3, c); s3 += a * b; t3 += a * d;
-        a = input(x4, c); s4 += a * b; t4 += a * d;
-        a = input(x5, c); s5 += a * b; t5 += a * d;
-        a = input(x6, c); s6 += a * b; t6 += a * d;
-        a = input(x7, c); s7 += a * b; t7 += a * d;
+      for (var block = 0u; block < params.c4; block += WEIGHT_BLOCK) {
+        let first = tap + block;
+        let e0 = weight_scale(w0, first); let e1 = weight_scale(w1, first); let e2 = weight_scale(w2, first); let e3 = weight_scale(w3, first);
+        let e4 = weight_scale(w4, first); let e5 = weight_scale(w5, first); let e6 = weight_scale(w6, first); let e7 = weight_scale(w7, first);
+        let end = min(block + WEIGHT_BLOCK, params.c4);
+        for (var c = block; c < end; c++) {
+          let k = tap + c;
+          let b = mat4x4<f32>(weight4(w0, k, e0), weight4(w1, k, e1), weight4(w2, k, e2), weight4(w3, k, e3));
+          let d = mat4x4<f32>(weight4(w4, k, e4), weight4(w5, k, e5), weight4(w6, k, e6), weight4(w7, k, e7));
+          var a = input(x0, c); s0 += a * b; t0 += a * d;
+          a = input(x1, c); s1 += a * b; t1 += a * d;
+          a = input(x2, c); s2 += a * b; t2 += a * d;
+          a = input(x3, c); s3 += a * b; t3 += a * d;
+          a = input(x4, c); s4 += a * b; t4 += a * d;
+          a = input(x5, c); s5 += a * b; t5 += a * d;
+          a = input(x6, c); s6 += a * b; t6 += a * d;
+          a = input(x7, c); s7 += a * b; t7 += a * d;
+        }
       }
-      w0 += params.c4; w1 += params.c4; w2 += params.c4; w3 += params.c4;
-      w4 += params.c4; w5 += params.c4; w6 += params.c4; w7 += params.c4;
+      tap += params.c4;
     }
   }
   // A loop here keeps the code small, which is most of the compile time on SwiftShader.

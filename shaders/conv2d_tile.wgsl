@@ -9,7 +9,7 @@ struct Params {
 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;         // [rows, width >> upsample, c4]
-@group(0) @binding(2) var<storage, read> w: array<Weight4>;           // [outputs, side * side, c4]
+@group(0) @binding(2) var<storage, read> w: array<Weight>;            // [outputs, side * side, c4]
 @group(0) @binding(3) var<storage, read> bias: array<f32>;            // [outputs]
 @group(0) @binding(4) var<storage, read> residual: array<vec4<f32>>;  // [rows, width, outputs / 4]
 @group(0) @binding(5) var<storage, read_write> y: array<vec4<f32>>;   // [rows, width, outputs / 4]
@@ -53,7 +53,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
     } else if (unit < 64u) {
       var v = array<vec4<f32>, 4>();
       for (var i = 0u; i < 4u; i++) {
-        if (depth < depth4 && row0 + i < params.outputs) { v[i] = weight4(w[(row0 + i) * depth4 + depth]); }
+        if (depth < depth4 && row0 + i < params.outputs) {
+          let row = weight_row(row0 + i, depth4);
+          v[i] = weight4(row, depth, weight_scale(row, depth));
+        }
       }
       let turned = transpose(mat4x4<f32>(v[0], v[1], v[2], v[3]));
       for (var i = 0u; i < 4u; i++) { tile_w[lane * 4u + i][quad] = real4(turned[i]); }

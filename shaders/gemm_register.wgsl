@@ -4,7 +4,7 @@
 // GPUs and on CPU implementations, where a barrier costs more than a load. Same bindings and Params as gemm_tile.
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;        // [rows, depth4]
-@group(0) @binding(2) var<storage, read> w: array<Weight4>;          // [columns, depth4]
+@group(0) @binding(2) var<storage, read> w: array<Weight>;           // [columns, depth4]
 @group(0) @binding(3) var<storage, read> bias: array<f32>;           // [columns]
 @group(0) @binding(4) var<storage, read> gate: array<f32>;           // [batches, gate_stride]
 @group(0) @binding(5) var<storage, read> residual: array<f32>;       // [rows, columns]
@@ -40,48 +40,59 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let r5 = min(row0 + 5u, last_row) * params.depth4;
   let r6 = min(row0 + 6u, last_row) * params.depth4;
   let r7 = min(row0 + 7u, last_row) * params.depth4;
-  let c0 = min(column0 + 0u, last_column) * params.depth4;
-  let c1 = min(column0 + 1u, last_column) * params.depth4;
-  let c2 = min(column0 + 2u, last_column) * params.depth4;
-  let c3 = min(column0 + 3u, last_column) * params.depth4;
-  let c4 = min(column0 + 4u, last_column) * params.depth4;
-  let c5 = min(column0 + 5u, last_column) * params.depth4;
-  let c6 = min(column0 + 6u, last_column) * params.depth4;
-  let c7 = min(column0 + 7u, last_column) * params.depth4;
+  let c0 = weight_row(min(column0 + 0u, last_column), params.depth4);
+  let c1 = weight_row(min(column0 + 1u, last_column), params.depth4);
+  let c2 = weight_row(min(column0 + 2u, last_column), params.depth4);
+  let c3 = weight_row(min(column0 + 3u, last_column), params.depth4);
+  let c4 = weight_row(min(column0 + 4u, last_column), params.depth4);
+  let c5 = weight_row(min(column0 + 5u, last_column), params.depth4);
+  let c6 = weight_row(min(column0 + 6u, last_column), params.depth4);
+  let c7 = weight_row(min(column0 + 7u, last_column), params.depth4);
   var s0: Row; var s1: Row; var s2: Row; var s3: Row; var s4: Row; var s5: Row; var s6: Row; var s7: Row;
-  for (var k = 0u; k < params.depth4; k++) {
-    let b0 = weight4(w[c0 + k]);
-    let b1 = weight4(w[c1 + k]);
-    let b2 = weight4(w[c2 + k]);
-    let b3 = weight4(w[c3 + k]);
-    let b4 = weight4(w[c4 + k]);
-    let b5 = weight4(w[c5 + k]);
-    let b6 = weight4(w[c6 + k]);
-    let b7 = weight4(w[c7 + k]);
-    var a = x[r0 + k];
-    s0.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
-    s0.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
-    a = x[r1 + k];
-    s1.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
-    s1.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
-    a = x[r2 + k];
-    s2.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
-    s2.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
-    a = x[r3 + k];
-    s3.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
-    s3.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
-    a = x[r4 + k];
-    s4.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
-    s4.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
-    a = x[r5 + k];
-    s5.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
-    s5.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
-    a = x[r6 + k];
-    s6.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
-    s6.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
-    a = x[r7 + k];
-    s7.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
-    s7.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
+  for (var block = 0u; block < params.depth4; block += WEIGHT_BLOCK) {
+    let e0 = weight_scale(c0, block);
+    let e1 = weight_scale(c1, block);
+    let e2 = weight_scale(c2, block);
+    let e3 = weight_scale(c3, block);
+    let e4 = weight_scale(c4, block);
+    let e5 = weight_scale(c5, block);
+    let e6 = weight_scale(c6, block);
+    let e7 = weight_scale(c7, block);
+    let end = min(block + WEIGHT_BLOCK, params.depth4);
+    for (var k = block; k < end; k++) {
+      let b0 = weight4(c0, k, e0);
+      let b1 = weight4(c1, k, e1);
+      let b2 = weight4(c2, k, e2);
+      let b3 = weight4(c3, k, e3);
+      let b4 = weight4(c4, k, e4);
+      let b5 = weight4(c5, k, e5);
+      let b6 = weight4(c6, k, e6);
+      let b7 = weight4(c7, k, e7);
+      var a = x[r0 + k];
+      s0.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+      s0.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
+      a = x[r1 + k];
+      s1.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+      s1.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
+      a = x[r2 + k];
+      s2.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+      s2.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
+      a = x[r3 + k];
+      s3.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+      s3.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
+      a = x[r4 + k];
+      s4.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+      s4.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
+      a = x[r5 + k];
+      s5.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+      s5.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
+      a = x[r6 + k];
+      s6.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+      s6.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
+      a = x[r7 + k];
+      s7.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
+      s7.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
+    }
   }
   store_row(row0 + 0u, column0, s0);
   store_row(row0 + 1u, column0, s1);

@@ -3,7 +3,7 @@
 // memory. Bound: reading w once a row, so memory bandwidth. Same bindings and Params as gemm_tile.
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;        // [rows, depth4]
-@group(0) @binding(2) var<storage, read> w: array<Weight4>;          // [columns, depth4]
+@group(0) @binding(2) var<storage, read> w: array<Weight>;           // [columns, depth4]
 @group(0) @binding(3) var<storage, read> bias: array<f32>;           // [columns]
 @group(0) @binding(4) var<storage, read> gate: array<f32>;           // [batches, gate_stride]
 @group(0) @binding(5) var<storage, read> residual: array<f32>;       // [rows, columns]
@@ -19,8 +19,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
   let row = group.y;
   var sum = 0.0;
   if (column < params.columns) {
+    let weights = weight_row(column, params.depth4);
     for (var k = id.x; k < params.depth4; k += 8u) {
-      sum += dot(x[row * params.depth4 + k], weight4(w[column * params.depth4 + k]));
+      sum += dot(x[row * params.depth4 + k], weight4(weights, k, weight_scale(weights, k)));
     }
   }
   partial[id.y * 8u + id.x] = sum;

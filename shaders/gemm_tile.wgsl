@@ -4,7 +4,7 @@
 // Depth is a multiple of 4; rows and columns are anything (edges are read as zero). Works in `real`, sums in f32.
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;        // [rows, depth4]
-@group(0) @binding(2) var<storage, read> w: array<Weight4>;          // [columns, depth4]
+@group(0) @binding(2) var<storage, read> w: array<Weight>;           // [columns, depth4]
 @group(0) @binding(3) var<storage, read> bias: array<f32>;           // [columns]
 @group(0) @binding(4) var<storage, read> gate: array<f32>;           // [batches, gate_stride]
 @group(0) @binding(5) var<storage, read> residual: array<f32>;       // [rows, columns]
@@ -21,7 +21,10 @@ fn load_x(row: u32, k: u32) -> vec4<f32> {
   return vec4<f32>();
 }
 fn load_w(column: u32, k: u32) -> vec4<f32> {
-  if (column < params.columns && k < params.depth4) { return weight4(w[column * params.depth4 + k]); }
+  if (column < params.columns && k < params.depth4) { 
+    let row = weight_row(column, params.depth4);
+    return weight4(row, k, weight_scale(row, k));
+  }
   return vec4<f32>();
 }
 fn store_row(row: u32, column: u32, sum: vec4<f32>) {

@@ -2,7 +2,7 @@ import { ScanvasError } from "../errors.ts";
 import { Arena } from "./arena.ts";
 import { DEFAULT_PROFILE, type DeviceProfile } from "./recording.ts";
 import { Pipelines } from "./pipelines.ts";
-import type { Tensor } from "./tensor.ts";
+import { dataBytes, type Tensor } from "./tensor.ts";
 
 export interface GpuOptions {
   /** Where WebGPU comes from; `navigator.gpu` unless given (tests in Node pass Dawn's). */
@@ -121,7 +121,7 @@ export class Gpu {
     }
   }
 
-  /** Writes `data` to the start of `tensor`. f16 tensors take their packed bytes. */
+  /** Writes `data` to the start of `tensor`. Packed types (f16, q8, q4) take their bytes as they are stored. */
   write(tensor: Tensor, data: ArrayBufferView<ArrayBuffer>, byteOffset = 0): void {
     this.device.queue.writeBuffer(
       tensor.buffer!,
@@ -145,8 +145,7 @@ export class Gpu {
       await this.wait(Promise.all(staging.map((buffer) => buffer.mapAsync(1))));
       return staging.map((buffer, i) => {
         const { shape, type } = tensors[i]!;
-        const bytes = shape.reduce((n, d) => n * d, type === "f16" ? 2 : 4);
-        return buffer.getMappedRange().slice(0, bytes);
+        return buffer.getMappedRange().slice(0, dataBytes(shape, type));
       });
     } finally {
       staging.forEach((buffer) => buffer.destroy());

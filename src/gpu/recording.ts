@@ -1,6 +1,6 @@
 import { ScanvasError } from "../errors.ts";
 import { packParams, type Kernel } from "./shader.ts";
-import { makeTensor, type Tensor, type TensorType } from "./tensor.ts";
+import { bytesBefore, makeTensor, type Tensor, type TensorType, type WeightType } from "./tensor.ts";
 
 /** What record functions may know of the device: plain data, so that a recording can be made (and planned) without one. */
 export interface DeviceProfile {
@@ -39,7 +39,8 @@ export interface Dispatch {
   readonly label: string;
   readonly kernel: Kernel;
   readonly arithmetic: "f32" | "f16";
-  readonly weights: "f32" | "f16";
+  /** How the weight it reads is stored; f32 when it reads none. */
+  readonly weights: WeightType;
   readonly constants: Readonly<Record<string, number>>;
   /** One per binding of the kernel, in its order; undefined where the kernel was told not to touch it. */
   readonly tensors: readonly (Tensor | undefined)[];
@@ -97,7 +98,7 @@ export class Recording {
   /** Appends one dispatch of `grid` workgroups. Every binding must be given or explicitly undefined. */
   dispatch(kernel: Kernel, operands: Readonly<Record<string, Tensor | undefined>>, options: DispatchOptions): void {
     const where = `${[...this.#scope, kernel.name].join(".")}`;
-    let weights: "f32" | "f16" = "f32";
+    let weights: WeightType = "f32";
     const tensors = kernel.bindings
       .filter((binding) => binding.access !== "uniform")
       .map((binding) => {
@@ -111,9 +112,13 @@ export class Recording {
               `${this.profile.limits.maxStorageBufferBindingSize}; choose a smaller height or width`,
           );
         }
-        if (tensor && binding.weight) weights = tensor.type === "f16" ? "f16" : "f32";
-        else if (tensor?.type === "f16") {
-          throw new ScanvasError("TensorError", `${where}: ${tensor.label} is f16, ${binding.name} expects f32`);
+        if (tensor && binding.weight && tensor.type !== "u32") weights = tensor.type;
+        else if (tensor && (binding.weight || (tensor.type !== "f32" && tensor.type !== "u32"))) {
+          const expected = binding.weight ? "f32, f16, q8 or q4" : "f32";
+          throw new ScanvasError(
+            "TensorError",
+            `${where}: ${tensor.label} is ${tensor.type}, ${binding.name} expects ${expected}`,
+          );
         }
         return tensor;
       });
@@ -145,10 +150,9 @@ export class Recording {
   /** Copies `count` elements (all of `from` unless given) between tensors of one type; offsets count elements. */
   copy(from: Tensor, to: Tensor, range: { count?: number; from?: number; to?: number } = {}): void {
     const label = [...this.#scope, "copy"].join(".");
-    const size = from.type === "f16" ? 2 : 4;
-    const bytes = range.count === undefined ? from.bytes : range.count * size;
-    const fromOffset = from.offset + (range.from ?? 0) * size;
-    const toOffset = to.offset + (range.to ?? 0) * size;
+    const bytes = range.count === undefined ? from.bytes : bytesBefore(from, range.count);
+    const fromOffset = from.offset + bytesBefore(from, range.from ?? 0);
+    const toOffset = to.offset + bytesBefore(to, range.to ?? 0);
     if (fromOffset + bytes > from.offset + from.bytes || toOffset + bytes > to.offset + to.bytes) {
       throw new ScanvasError("TensorError", `${label}: ${from.label} does not fit ${to.label}`);
     }

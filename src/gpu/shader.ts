@@ -1,4 +1,5 @@
 import { ScanvasError } from "../errors.ts";
+import type { WeightType } from "./tensor.ts";
 
 /**
  * What a WGSL file declares: bindings, the fields of `struct Params`, overrides. They are written once, in the shader, and read
@@ -11,7 +12,7 @@ export interface Kernel {
   readonly bindings: readonly Binding[];
   readonly params: readonly Field[];
   readonly overrides: ReadonlySet<string>;
-  /** True when some binding is `Weight4`: its storage (f32 or packed f16) then follows the bound tensor. */
+  /** True when a binding, then called `w`, is of `Weight`: its storage then follows the bound tensor. */
   readonly readsWeights: boolean;
 }
 
@@ -44,7 +45,7 @@ export function defineKernel(name: string, source: string, options: { lib?: read
       name: binding!,
       index: Number(index),
       access: space === "uniform" ? "uniform" : (access as "read" | "read_write"),
-      weight: /\bWeight4?\b/.test(type!),
+      weight: /\bWeight\b/.test(type!),
     });
   }
   const params: Field[] = [];
@@ -75,7 +76,7 @@ const libSource = (name: string): string => {
 };
 
 /** The whole text of one variant: prelude (`real`), weight storage, libraries, kernel. Byte-stable, so driver caches hit. */
-export function composeShader(kernel: Kernel, arithmetic: "f32" | "f16", weights: "f32" | "f16"): string {
+export function composeShader(kernel: Kernel, arithmetic: "f32" | "f16", weights: WeightType): string {
   return [
     preludes[`../../shaders/prelude/${arithmetic}.wgsl`]!,
     ...(kernel.readsWeights ? [preludes[`../../shaders/prelude/weights_${weights}.wgsl`]!] : []),

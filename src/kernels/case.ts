@@ -1,7 +1,7 @@
 import type { Recording } from "../gpu/recording.ts";
 import type { Tensor, TensorType } from "../gpu/tensor.ts";
 
-/** Input data of a case; `type: "f16"` means that the values are rounded to f16 and stored packed, as weights are. */
+/** Input data of a case. Of a packed type (f16, q8, q4), the values are rounded to it and stored as weights are. */
 export interface HostTensor {
   readonly shape: readonly number[];
   readonly data: Float32Array | Uint32Array;
@@ -19,7 +19,7 @@ export interface KernelCase {
   /** Written by the kernel; an output with the name of an input starts with its data. */
   readonly outputs: Readonly<Record<string, readonly number[]>>;
   record(recording: Recording, tensors: Readonly<Record<string, Tensor>>): void;
-  /** Plain loops over the formula in f64 where it matters. f16 inputs arrive as the rounded values. */
+  /** Plain loops over the formula in f64 where it matters. Inputs of packed types arrive as the rounded values. */
   reference(inputs: Readonly<Record<string, Float32Array>>): Record<string, Float32Array>;
   /** Largest |y - ref| / |ref| (Frobenius norms), with its reason. */
   readonly tolerance: number;

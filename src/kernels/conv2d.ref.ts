@@ -1,3 +1,4 @@
+import type { WeightType } from "../gpu/tensor.ts";
 import { random, type HostTensor, type KernelCase, type KernelCases } from "./case.ts";
 import { conv2d, four, inputRows, type Conv2dVariant } from "./conv2d.ts";
 
@@ -8,7 +9,7 @@ interface Shape {
   outputs: number;
   side?: 1 | 3;
   variant: Conv2dVariant;
-  weights?: "f32" | "f16";
+  weights?: WeightType;
   upsample?: boolean;
   residual?: "tensor" | "y";
   noBias?: boolean;
@@ -103,7 +104,7 @@ function conv2dCase(s: Shape): KernelCase {
       }
       return { y };
     },
-    tolerance: 1e-6, // f32 sums of up to 576 products in another order
+    tolerance: 1e-6, // f32 sums of up to 864 products in another order
     ...(s.bench ? { bench: {}, benchOnly: true } : {}),
   };
 }
@@ -151,10 +152,23 @@ export default {
         weights: "f16",
       }),
     ]),
+    ...variants.flatMap((variant) =>
+      (["q8", "q4"] as const).flatMap((weights) => [
+        conv2dCase({ variant, weights, height: 5, width: 7, channels: 32, outputs: 9 }), // nine blocks: an odd number
+        conv2dCase({ variant, weights, height: 3, width: 6, channels: 96, outputs: 70, residual: "tensor" }),
+        conv2dCase({ variant, weights, height: 9, width: 5, channels: 64, outputs: 16, side: 1, residual: "y" }),
+        conv2dCase({ variant, weights, height: 12, width: 6, channels: 32, outputs: 8, band: [3, 8], upsample: true }),
+      ]),
+    ),
     ...variants.flatMap((variant) => [
       conv2dCase({ variant, height: 256, width: 256, channels: 128, outputs: 128, bench: true }),
       conv2dCase({ variant, height: 64, width: 64, channels: 64, outputs: 64, bench: true }),
     ]),
     conv2dCase({ variant: "tile", height: 256, width: 256, channels: 128, outputs: 128, weights: "f16", bench: true }),
+    ...variants.flatMap((variant) =>
+      (["f16", "q8", "q4"] as const).map((weights) =>
+        conv2dCase({ variant, height: 64, width: 64, channels: 64, outputs: 64, weights, bench: true }),
+      ),
+    ),
   ],
 } satisfies KernelCases;

@@ -49,8 +49,8 @@ export function inputRows(from: number, to: number, height: number, side: 1 | 3,
 }
 
 /**
- * Rows [from, to) of y = conv(x) + bias + residual, NHWC, stride 1. w is [outputs, side * side * channels], tap by tap, in f32 or
- * packed f16. x must hold the rows that `inputRows` names; rows outside the image are zeros.
+ * Rows [from, to) of y = conv(x) + bias + residual, NHWC, stride 1. w is [outputs, side * side * channels], tap by tap, of any
+ * weight type. x must hold the rows that `inputRows` names; rows outside the image are zeros.
  */
 export function conv2d(rec: Recording, x: Rows, w: Tensor, y: Rows, options: Conv2dOptions): void {
   const { side, height, from, to, bias, upsample = false, residual } = options;

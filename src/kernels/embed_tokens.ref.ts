@@ -1,3 +1,4 @@
+import type { WeightType } from "../gpu/tensor.ts";
 import { random, type KernelCase, type KernelCases } from "./case.ts";
 import { embedTokens } from "./embed_tokens.ts";
 
@@ -5,7 +6,7 @@ function embedCase(
   tokens: number,
   vocabulary: number,
   dim: number,
-  type: "f32" | "f16",
+  type: WeightType,
   rowsPerDispatch?: number,
 ): KernelCase {
   return {
@@ -25,7 +26,7 @@ function embedCase(
       for (let i = 0; i < tokens; i++) for (let c = 0; c < dim; c++) y[i * dim + c] = table![ids![i]! * dim + c]!;
       return { y };
     },
-    tolerance: 0, // values are copied; f16 to f32 is exact
+    tolerance: 0, // values are copied; f16 to f32 and scale times quant are exact
   };
 }
 
@@ -36,6 +37,12 @@ export default {
     embedCase(33, 39, 48, "f32"),
     embedCase(1, 1, 4, "f32"),
     embedCase(40, 1000, 12, "f16", 300), // parts of 256 rows
+    ...(["q8", "q4"] as const).flatMap((type) => [
+      embedCase(9, 50, 4096, type),
+      embedCase(33, 39, 96, type), // an odd number of blocks
+      embedCase(1, 1, 32, type),
+      embedCase(40, 1000, 160, type, 300),
+    ]),
     embedCase(40, 700, 20, "f32", 1), // never fewer rows than a binding boundary needs
   ],
 } satisfies KernelCases;

@@ -7,8 +7,8 @@ import { BINDING_ALIGNMENT, elementCount, viewTensor, type Tensor } from "../gpu
 const kernel = defineKernel("embed_tokens", source);
 
 /**
- * y[i] = table[ids[i]]. ids u32 [tokens], each below the vocabulary (the tokenizer's promise); table [vocabulary, dim] in f32 or packed
- * f16, dim a multiple of 4; y [tokens, dim]. A table beyond the binding limit is looked up in several dispatches of `rowsPerDispatch`.
+ * y[i] = table[ids[i]]. ids u32 [tokens], each below the vocabulary (the tokenizer's promise); table [vocabulary, dim] of any weight
+ * type, dim a multiple of 4; y [tokens, dim]. A table beyond the binding limit is looked up in several dispatches of `rowsPerDispatch`.
  */
 export function embedTokens(
   rec: Recording,
@@ -33,7 +33,7 @@ export function embedTokens(
     const part = count === vocabulary ? table : viewTensor(table, table.label, [count, dim], first * dim);
     rec.dispatch(
       kernel,
-      { ids, table: part, y },
+      { ids, w: part, y },
       { grid: [Math.ceil(dim / 256), tokens], constants: { DIM4: dim / 4 }, params: { first, count } },
     );
   }

@@ -1,3 +1,4 @@
+import { viewTensor, type WeightType } from "../gpu/tensor.ts";
 import { random, type KernelCase, type KernelCases } from "./case.ts";
 import { gemm, type Activation, type GemmVariant } from "./gemm.ts";
 
@@ -13,7 +14,9 @@ interface Shape {
   columns: number;
   depth: number;
   variant: GemmVariant;
-  weights?: "f32" | "f16";
+  weights?: WeightType;
+  /** w is rows [first, first + columns) of a larger matrix. */
+  first?: number;
   activation?: Activation;
   bias?: boolean;
   /** Rows that share one gate vector. */
@@ -24,7 +27,7 @@ interface Shape {
 }
 
 function gemmCase(s: Shape): KernelCase {
-  const { rows, columns, depth, variant, activation = "none", gate } = s;
+  const { rows, columns, depth, variant, activation = "none", gate, first = 0 } = s;
   const splits = s.splits ?? [columns];
   const options = [
     s.bias && "bias",
@@ -32,12 +35,13 @@ function gemmCase(s: Shape): KernelCase {
     gate && "gate",
     s.residual,
     s.splits && "split",
+    first && `view from ${first}`,
   ];
   return {
     name: `${variant} ${rows}x${columns}x${depth} ${s.weights ?? "f32"} ${options.filter(Boolean).join(" ")}`.trim(),
     inputs: () => ({
       x: random([rows, depth], 1),
-      w: random([columns, depth], 2, 1 / Math.sqrt(depth), s.weights ?? "f32"),
+      w: random([first + columns, depth], 2, 1 / Math.sqrt(depth), s.weights ?? "f32"),
       ...(s.bias ? { bias: random([columns], 3) } : {}),
       ...(gate ? { gate: random([Math.ceil(rows / gate), 3 * columns], 4) } : {}),
       ...(s.residual ? { residual: random([rows, columns], 5) } : {}),
@@ -47,7 +51,7 @@ function gemmCase(s: Shape): KernelCase {
       gemm(
         rec,
         t.x!,
-        t.w!,
+        first ? viewTensor(t.w!, "w", [columns, depth], first * depth) : t.w!,
         splits.map((_, i) => t[`y${i}`]!),
         {
           variant,
@@ -63,7 +67,7 @@ function gemmCase(s: Shape): KernelCase {
       for (let r = 0; r < rows; r++) {
         for (let c = 0; c < columns; c++) {
           let sum = bias?.[c] ?? 0;
-          for (let k = 0; k < depth; k++) sum += x![r * depth + k]! * w![c * depth + k]!;
+          for (let k = 0; k < depth; k++) sum += x![r * depth + k]! * w![(first + c) * depth + k]!;
           let value = activations[activation](sum);
           if (gates) value *= gates[Math.floor(r / gate!) * 3 * columns + columns + c]!;
           if (s.residual === "add") value += residual![r * columns + c]!;
@@ -76,12 +80,24 @@ function gemmCase(s: Shape): KernelCase {
       }
       return Object.fromEntries(out.map((data, i) => [`y${i}`, data]));
     },
-    tolerance: 2e-6, // f32 sums of up to 1152 products in another order
+    tolerance: 2e-6, // f32 sums of up to 4608 products in another order
     ...(s.bench ? { bench: {}, benchOnly: true } : {}),
   };
 }
 
 const variants: GemmVariant[] = ["tile", "register", "rows"];
+
+/** Rows of one block, of an odd number of blocks, of the model's widths; odd rows and columns. */
+const quantised = variants.flatMap((variant) =>
+  (["q8", "q4"] as const).flatMap((weights) => [
+    gemmCase({ variant, weights, rows: 5, columns: 13, depth: 32 }),
+    gemmCase({ variant, weights, rows: 9, columns: 70, depth: 96, first: 32, bias: true, activation: "silu" }),
+    gemmCase({ variant, weights, rows: 67, columns: 65, depth: 160, splits: [33, 30, 2] }),
+    gemmCase({ variant, weights, rows: 130, columns: 69, depth: 1152, first: 32, gate: 65, residual: "add" }),
+    gemmCase({ variant, weights, rows: 3, columns: 21, depth: 2304, residual: "multiply" }),
+    gemmCase({ variant, weights, rows: 1, columns: 9, depth: 4608, bias: true }),
+  ]),
+);
 
 export default {
   kernel: "gemm",
@@ -111,10 +127,17 @@ export default {
       gemmCase({ variant, rows: 1, columns: 1, depth: 4, activation: "relu", residual: "multiply" }),
       gemmCase({ variant, rows: 9, columns: 96, depth: 48, activation: "gelu_tanh", residual: "multiply" }),
     ]),
+    ...quantised,
     ...(["tile", "register"] as const).map((variant) =>
       gemmCase({ variant, rows: 1024, columns: 1024, depth: 1024, bench: true }),
     ),
-    gemmCase({ variant: "tile", rows: 1024, columns: 1024, depth: 1024, weights: "f16", bench: true }),
-    gemmCase({ variant: "rows", rows: 2, columns: 6912, depth: 1152, weights: "f16", bench: true }),
+    ...(["tile", "register"] as const).flatMap((variant) =>
+      (["f16", "q8", "q4"] as const).map((weights) =>
+        gemmCase({ variant, rows: 1024, columns: 1152, depth: 1152, weights, bench: true }),
+      ),
+    ),
+    ...(["f16", "q8", "q4"] as const).map((weights) =>
+      gemmCase({ variant: "rows", rows: 2, columns: 6912, depth: 1152, weights, bench: true }),
+    ),
   ],
 } satisfies KernelCases;

@@ -33,7 +33,7 @@ export interface GemmOptions {
 }
 
 /**
- * y = x w^T with bias, activation, gate, residual. x [.., depth] is read as [rows, depth], w is [columns, depth] in f32 or packed f16;
+ * y = x w^T with bias, activation, gate, residual. x [.., depth] is read as [rows, depth], w is [columns, depth] of any weight type;
  * y is one tensor or up to three whose last axes add up to `columns`, which then get consecutive columns.
  */
 export function gemm(

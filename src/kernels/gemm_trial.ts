@@ -13,7 +13,7 @@ interface Choice {
 const remembered = new Map<string, Choice>();
 const FILE = "scanvas-adapters.json";
 /** Raise when a matrix kernel changes, so that the trial runs again. */
-const TRIAL_VERSION = 2;
+const TRIAL_VERSION = 3;
 
 /**
  * Times each matrix kernel for a moment on this device and says which is faster: a tile in workgroup memory wins on most GPUs, registers

@@ -4,6 +4,7 @@ import { Program } from "../gpu/program.ts";
 import { Recording, type DeviceProfile } from "../gpu/recording.ts";
 import { elementCount, makeTensor, type Tensor } from "../gpu/tensor.ts";
 import { fromF16, toF16 } from "../numbers/half.ts";
+import { dequantizeRows, quantizeRows } from "../numbers/quant.ts";
 import type { KernelCase } from "./case.ts";
 
 export interface CaseResult {
@@ -39,6 +40,11 @@ export async function prepareCase(
       half.set(Array.from(data, toF16));
       gpu.write(tensors[name]!, half);
       inputs[name] = Float32Array.from(half.subarray(0, data.length), fromF16);
+    } else if (type === "q8" || type === "q4") {
+      const depth = tensors[name]!.shape.at(-1)!;
+      const words = quantizeRows(Float32Array.from(data), depth, type);
+      gpu.write(tensors[name]!, words);
+      inputs[name] = dequantizeRows(words, depth, type);
     } else {
       gpu.write(tensors[name]!, data as Float32Array<ArrayBuffer>);
       inputs[name] = data instanceof Float32Array ? data : Float32Array.from(data);
