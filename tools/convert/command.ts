@@ -11,6 +11,7 @@ interface Options extends Omit<ConvertOptions, "measure"> {
   out: string;
   report?: true | "all";
   stats?: boolean;
+  calibrate?: string;
 }
 
 /** A --dtype that `parseDtypes` takes, or a usage error. */
@@ -48,9 +49,14 @@ export function command(): Command {
         "all",
       ]),
     )
+    .option(
+      "--calibrate <file>",
+      "compare pictures of the prompts in a file, one a line, with those of an f32 conversion",
+    )
     .option("--stats", "print seconds, rate and the peak of memory")
     .option("--threads <n>", "threads to write with (default: one a core)", positive)
-    .action(async (directory: string, { report, stats, ...options }: Options) => {
+    .action(async (directory: string, { report, stats, calibrate: file, ...options }: Options) => {
+      const calibration = file === undefined ? undefined : await prepareCalibration(file);
       const start = performance.now();
       const { manifest, notes, errors, read } = await convert(directory, options.out, {
         ...options,
@@ -60,6 +66,7 @@ export function command(): Command {
       for (const note of notes) console.log(`note: ${note}`);
       if (report) printErrors(errors, report === "all" ? Infinity : 10);
       if (stats) printStats((performance.now() - start) / 1000, read, downloadBytes(manifest));
+      await calibration?.(directory, options.out);
       console.log(`${manifest.className} in ${options.out}: ${Object.keys(manifest.components).join(", ")}`);
       if (manifest.licence === "unknown") console.log("note: the licence is unknown; --licence names it");
     });
@@ -67,4 +74,11 @@ export function command(): Command {
 
 export function printShard(file: string, bytes: number, kept: boolean): void {
   console.log(`${kept ? "kept   " : "written"} ${file}  ${megabytes(bytes)}`);
+}
+
+/** Reads the prompts before hours of conversion; the browser's code is loaded only here, so that `convert` needs no browser. */
+async function prepareCalibration(file: string): Promise<(input: string, out: string) => Promise<void>> {
+  const { calibrate, printCalibration, readPrompts } = await import("./calibrate.ts");
+  const prompts = await readPrompts(file);
+  return async (input, out) => printCalibration(await calibrate(input, out, prompts, console.log));
 }
