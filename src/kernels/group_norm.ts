@@ -24,8 +24,11 @@ export interface GroupStatistics {
   used: number;
 }
 
-/** Pixels a chunk has: about a thousand chunks an image, none so small that the partial sums cost more than the image. */
-const chunkPixels = (pixels: number): number => Math.min(4096, Math.max(64, Math.ceil(pixels / 1024)));
+/**
+ * Pixels a chunk has: about a thousand chunks an image; not so small that the partial sums cost more than the image, nor so large that
+ * a band of some thousand pixels has too few of them to keep a GPU busy.
+ */
+const chunkPixels = (pixels: number): number => Math.min(256, Math.max(64, Math.ceil(pixels / 1024)));
 
 export function groupStatistics(
   rec: Recording,
