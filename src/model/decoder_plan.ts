@@ -76,13 +76,19 @@ export function decoderChain(config: ImageConfig, latentHeight: number, latentWi
 }
 
 const rowBytes = ({ width, channels }: Activation): number => width * four(channels) * 4;
+const inputRowBytes = ({ width, inChannels }: Activation): number => width * four(inChannels) * 4;
 const bytesOf = (a: Activation): number => a.height * rowBytes(a);
 
-/** Rows of which `bytes` hold a band, and twice that its input; input with halo must be bindable. */
+/** Rows of the bands of each activation, if it is kept and if it is streamed. */
+interface BandRows {
+  readonly kept: readonly number[];
+  readonly streamed: readonly number[];
+}
+
+/** Rows of a band that has about `bytes`, and its input no more than twice that; input with halo must be bindable. */
 function rowsOfBand(a: Activation, bytes: number, bindingBytes: number): number {
-  const input = a.width * four(a.inChannels) * 4;
-  const wanted = Math.floor(bytes / Math.max(rowBytes(a), input / 2));
-  const bindable = Math.floor(bindingBytes / Math.max(rowBytes(a), input)) - 2;
+  const wanted = Math.floor(bytes / Math.max(rowBytes(a), inputRowBytes(a) / 2));
+  const bindable = Math.floor(bindingBytes / Math.max(rowBytes(a), inputRowBytes(a))) - 2;
   return Math.max(1, Math.min(a.height, wanted, bindable));
 }
 
@@ -95,8 +101,8 @@ export const hasShortcut = (chain: readonly Activation[], i: number): boolean =>
  *
  * Between two kept activations i and j the others are streamed: made band by band from i, in a pass over the image for the statistics of
  * each norm among them, and in a last pass that makes j. So keeping more costs memory and saves passes. In that last pass the bands of i
- * end as those of j begin, which makes the peak the larger of both, not their sum. Choosing is finding the shortest path from the first activation to
- * the image, over the steps i -> j that fit.
+ * end as those of j begin, which makes the peak the larger of both, not their sum. Choosing is finding the shortest path from the first
+ * activation to the image over the steps i -> j that fit.
  */
 export function planDecoder(
   config: ImageConfig,
@@ -106,25 +112,30 @@ export function planDecoder(
 ): DecoderPlan {
   const chain = decoderChain(config, latentHeight, latentWidth);
   // Many bands of streamed activations are alive at once, one or two of kept ones beside what is kept anyway.
-  const keptRows = chain.map((a) => rowsOfBand(a, bandBytes, bindingBytes));
-  const streamedRows = chain.map((a) => rowsOfBand(a, bandBytes / 2, bindingBytes));
-  const steps = chain.map((_, j) => chain.map((_, i) => step(chain, i, j, keptRows, streamedRows, bandBytes)));
-  const budgets = [memoryBytes, ...new Set(steps.flat().flatMap((s) => (s && s.bytes > memoryBytes ? [s.bytes] : [])))];
+  const rows: BandRows = {
+    kept: chain.map((a) => rowsOfBand(a, bandBytes, bindingBytes)),
+    streamed: chain.map((a) => rowsOfBand(a, bandBytes / 2, bindingBytes)),
+  };
+  const steps = chain.map((_, j) =>
+    chain.map((_, i): Step | undefined =>
+      isPossible(chain, i, j)
+        ? { flops: flopsBetween(chain, i, j), bytes: bytesBetween(chain, i, j, rows, bandBytes) }
+        : undefined,
+    ),
+  );
   // Where nothing fits, what needs the least memory.
-  for (const budget of budgets.sort((a, b) => a - b)) {
-    const path = shortestPath(steps, budget);
-    if (!path) continue;
-    const kept = chain.map((_, i) => path.includes(i));
-    const taken = path.slice(1).map((j, n) => steps[j]![path[n]!]!);
-    return {
-      chain,
-      kept,
-      bandRows: kept.map((keep, i) => (keep ? keptRows : streamedRows)[i]!),
-      flops: flopsOf(chain[0]!) + taken.reduce((sum, { flops }) => sum + flops, 0),
-      bytes: Math.max(...taken.map(({ bytes }) => bytes)),
-    };
-  }
-  throw new Error("unreachable: keeping everything is a path");
+  const larger = steps.flat().flatMap((s) => (s && s.bytes > memoryBytes ? [s.bytes] : []));
+  let path: number[] | undefined;
+  for (const budget of [memoryBytes, ...larger.sort((a, b) => a - b)]) if ((path = shortestPath(steps, budget))) break;
+  const taken = path!.slice(1).map((j, n) => steps[j]![path![n]!]!);
+  const kept = chain.map((_, i) => path!.includes(i));
+  return {
+    chain,
+    kept,
+    bandRows: kept.map((keep, i) => (keep ? rows.kept : rows.streamed)[i]!),
+    flops: flopsOf(chain[0]!) + taken.reduce((sum, { flops }) => sum + flops, 0),
+    bytes: Math.max(...taken.map(({ bytes }) => bytes)),
+  };
 }
 
 interface Step {
@@ -132,55 +143,56 @@ interface Step {
   readonly bytes: number;
 }
 
-/** What it takes to get from a kept activation i to a kept j with all between them streamed; undefined where that cannot be done. */
-function step(
-  chain: readonly Activation[],
-  i: number,
-  j: number,
-  keptRows: readonly number[],
-  streamedRows: readonly number[],
-  bandBytes: number,
-): Step | undefined {
-  const target = chain[j]!;
-  if (i >= j) return undefined;
+/** Whether a kept activation j can be made from a kept i with all between them streamed. */
+function isPossible(chain: readonly Activation[], i: number, j: number): boolean {
+  if (i >= j - 1) return i === j - 1;
   // A kept hidden activation needs the resnet's input kept, or its shortcut, which is made with it; attention sees all of its input.
-  if (i < j - 1 && (target.kind === "hidden" || chain.slice(i + 1, j + 1).some(({ kind }) => kind === "attention"))) {
-    return undefined;
-  }
+  return chain[j]!.kind !== "hidden" && chain.slice(i + 1, j + 1).every(({ kind }) => kind !== "attention");
+}
 
+/** Operations of all passes that it takes to get from i to j. */
+function flopsBetween(chain: readonly Activation[], i: number, j: number): number {
   let flops = 0;
-  let pass = 0; // of one pass that ends in activation t
+  let pass = 0; // one pass from i to t
   for (let t = i + 1; t <= j; t++) {
     const shortcutIsKept = t - 1 === i && chain[i]!.kind === "hidden";
     pass += flopsOf(chain[t]!) + (hasShortcut(chain, t) && !shortcutIsKept ? shortcutFlops(chain, t) : 0);
     if (t === j || chain[t + 1]!.norm) flops += pass;
   }
-  if (target.kind === "hidden" && hasShortcut(chain, j + 1)) flops += shortcutFlops(chain, j + 1);
+  return chain[j]!.kind === "hidden" && hasShortcut(chain, j + 1) ? flops + shortcutFlops(chain, j + 1) : flops;
+}
 
-  /** Bytes of a kept activation and, inside a resnet, of what is to be added to its end. */
-  const held = (t: number): number => {
-    if (chain[t]!.kind !== "hidden") return bytesOf(chain[t]!);
-    return bytesOf(chain[t]!) + bytesOf(chain[hasShortcut(chain, t + 1) ? t : t - 1]!);
-  };
+/** Most bytes that are needed at once on the way from i to j. */
+function bytesBetween(chain: readonly Activation[], i: number, j: number, rows: BandRows, bandBytes: number): number {
   let working = 0;
   let gathered = 0;
-  const rowsOf = (t: number): number => (t === i || t === j ? keptRows : streamedRows)[t]!;
+  const rowsOf = (t: number): number => (t === i || t === j ? rows.kept : rows.streamed)[t]!;
   for (let t = i; t <= j; t++) {
     // Rows of t that its reader's band spans and a band at either end; of a resnet's input, rows from the sum's band to the reader's.
     const a = chain[t]!;
     const isSummed = t + 2 <= j && chain[t + 2]!.kind === "resnet";
     const span = t === j ? 0 : rowsOf(t + 1) * (a.height / chain[t + 1]!.height);
-    const rows = isSummed ? span + rowsOf(t + 2) + rowsOf(t) : span + 2 * rowsOf(t);
-    working += Math.min(a.height, rows) * rowBytes(a);
-    if (t > i) gathered = Math.max(gathered, (rowsOf(t) + 2) * a.width * four(a.inChannels) * 4);
+    const alive = isSummed ? span + rowsOf(t + 2) + rowsOf(t) : span + 2 * rowsOf(t);
+    working += Math.min(a.height, alive) * rowBytes(a);
+    if (t > i) gathered = Math.max(gathered, (rowsOf(t) + 2) * inputRowBytes(a));
   }
+  return Math.max(heldBytes(chain, i), heldBytes(chain, j)) + working + gathered + attentionBytes(chain, j, bandBytes);
+}
+
+/** Bytes of a kept activation and, inside a resnet, of what will be added to its end. */
+function heldBytes(chain: readonly Activation[], i: number): number {
+  const { kind } = chain[i]!;
+  if (kind === "image") return 0; // it has memory of its own
+  const added = hasShortcut(chain, i + 1) ? i : i - 1;
+  return bytesOf(chain[i]!) + (kind === "hidden" ? bytesOf(chain[added]!) : 0);
+}
+
+/** Queries, keys and values while activation j is made: whole, then as two buffers of which later bands use a part each. */
+function attentionBytes(chain: readonly Activation[], j: number, bandBytes: number): number {
   const attention = chain.findIndex(({ kind }) => kind === "attention");
-  let aside = 0;
-  if (j === attention)
-    aside = 3 * bytesOf(target); // queries, keys, values
-  // Keys and values are whole tensors, and later each of their two buffers holds one band.
-  else if (attention >= 0 && j > attention) aside = 2 * Math.max(0, bytesOf(chain[attention]!) - bandBytes);
-  return { flops, bytes: Math.max(held(i), target.kind === "image" ? 0 : held(j)) + working + gathered + aside };
+  if (attention < 0 || j < attention) return 0;
+  const bytes = bytesOf(chain[attention]!);
+  return j === attention ? 3 * bytes : 2 * Math.max(0, bytes - bandBytes);
 }
 
 function flopsOf({ kind, height, width, inChannels, channels }: Activation): number {
