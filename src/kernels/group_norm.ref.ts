@@ -78,6 +78,7 @@ export default {
     groupNormCase({ height: 1, width: 1, channels: 16, groups: 8, bands: [1], silu: true }), // two values a group
     groupNormCase({ height: 5, width: 3, channels: 6, groups: 2, bands: [2, 3] }), // groups across vec4s, padded channels
     groupNormCase({ height: 40, width: 33, channels: 12, groups: 3, bands: [39, 1], mean: 100 }),
+    groupNormCase({ height: 300, width: 256, channels: 4, groups: 2, bands: [199, 101], mean: 10 }), // chunks of two blocks
     groupNormCase({ height: 9, width: 8, channels: 320, groups: 32, bands: [4, 5] }),
     groupNormCase({
       height: 256,

@@ -26,6 +26,30 @@ describe("planMemory", () => {
     expect([...planMemory([rec], [owned]).slotOf.keys()]).toEqual([temp]);
   });
 
+  it("never lets two lives in one buffer touch, nor gives a tensor less than it needs", () => {
+    const rec = new Recording("test");
+    const random = (n: number): number => (seed = (seed * 48271) % 2147483647) % n;
+    let seed = 7;
+    const temps = Array.from({ length: 60 }, (_, i) => rec.temp(`${i}`, [4 * (1 + random(50))]));
+    const uses = Array.from({ length: 200 }, (_, i) => [
+      Math.floor(i / 4) + random(10),
+      Math.floor(i / 4) + random(10),
+    ]);
+    for (const [a, b] of uses) rec.copy(temps[a!]!, temps[b!]!, { count: 4 });
+    const { slotOf, slots, bytes } = planMemory([rec]);
+    const lives = temps.map((_, t) => uses.flatMap((pair, i) => (pair.includes(t) ? [i] : [])));
+    temps.forEach((tensor, t) => {
+      if (lives[t]!.length === 0) return;
+      expect(slots[slotOf.get(tensor)!]).toBeGreaterThanOrEqual(tensor.bytes);
+      for (let u = 0; u < t; u++) {
+        if (lives[u]!.length === 0 || slotOf.get(temps[u]!) !== slotOf.get(tensor)) continue;
+        const isApart = lives[t]!.at(-1)! < lives[u]![0]! || lives[u]!.at(-1)! < lives[t]![0]!;
+        expect(isApart, `${t} and ${u}`).toBe(true);
+      }
+    });
+    expect(bytes).toBeLessThan(temps.reduce((sum, tensor) => sum + tensor.bytes, 0) / 2);
+  });
+
   it("counts a view as a use of its base", () => {
     const rec = new Recording("test");
     const base = rec.temp("base", [128]);

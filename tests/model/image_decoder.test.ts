@@ -82,16 +82,17 @@ describe("the image decoder against diffusers", () => {
     const [height, width] = [96, 160];
     const latents = await lastLatents(1);
     const whole = await decode(model, latents, height, width);
-    const kept = await decode(model, latents, height, width, { bandBytes: 100_000, memoryBytes: Infinity });
+    // Even the mid block's attention has two bands of queries.
+    const kept = await decode(model, latents, height, width, { bandBytes: 25_000, memoryBytes: Infinity });
     expect(relativeError(kept.pixels, whole.pixels), "kept").toBeLessThan(1e-5); // rounding of the statistics
     expect(kept.stageRows).toEqual(allRows(height));
     expect(kept.flops / whole.flops, "nothing is convolved twice").toBeLessThan(1.01);
     expect(kept.bytes, "bands are freed early").toBeLessThan(0.7 * whole.bytes);
-    const streamed = await decode(model, latents, height, width, { bandBytes: 40_000, memoryBytes: 1_500_000 });
+    const streamed = await decode(model, latents, height, width, { bandBytes: 25_000, memoryBytes: 900_000 });
     expect(relativeError(streamed.pixels, whole.pixels), "streamed").toBeLessThan(1e-5);
     expect(streamed.stageRows).toEqual(allRows(height));
     expect(streamed.flops, "the last layers are computed for each norm").toBeGreaterThan(1.5 * whole.flops);
-    expect(streamed.bytes).toBeLessThan(1_500_000);
+    expect(streamed.bytes).toBeLessThan(900_000);
   });
 
   it("f16 weights stay within 1e-2", async () => {
