@@ -1,6 +1,6 @@
 /** The public API: everything a page needs, and nothing else. */
-import type { CheckResult } from "./worker/api.ts";
-import { Pipeline, type LoadOptions, type SelfCheckOptions } from "./worker/client.ts";
+import type { CheckResult, Plan } from "./worker/api.ts";
+import { Pipeline, type LoadOptions, type PlanOptions, type SelfCheckOptions } from "./worker/client.ts";
 
 /**
  * Loads a converted model (a folder with manifest.json) into a worker with a GPU of its own.
@@ -10,6 +10,12 @@ import { Pipeline, type LoadOptions, type SelfCheckOptions } from "./worker/clie
  *     document.body.append(URL.createObjectURL(await images[0].toBlob()));
  */
 export const load = (url: string, options?: LoadOptions): Promise<Pipeline> => Pipeline.load(url, options);
+
+/**
+ * What a model will need on this device for a picture of a size, before any of its weights is downloaded: bytes to download, GPU bytes by
+ * stage, and whether that fits.
+ */
+export const plan = (url: string, options?: PlanOptions): Promise<Plan> => Pipeline.plan(url, options);
 
 /**
  * Runs each kernel on this device's GPU in small and compares it with plain arithmetic: tells a wrong driver from a wrong model. Needs no
@@ -33,6 +39,7 @@ export {
   type GenerateOptions,
   type GenerateResult,
   type LoadOptions,
+  type PlanOptions,
   type SelfCheckOptions,
 } from "./worker/client.ts";
 export type {
@@ -40,6 +47,9 @@ export type {
   GenerateRequest,
   ModelInfo,
   NamedTensor,
+  OnnxTextEncoder,
+  Plan,
+  PlanRequest,
   Progress,
   Timings,
   TraceRequest,

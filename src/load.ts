@@ -1,33 +1,46 @@
+import { openEmbeddings } from "./weights/embeddings.ts";
+import { readPromptPack, type PromptPack } from "./encode/prompt_pack.ts";
+import { Prompts } from "./encode/prompts.ts";
+import { residentText } from "./encode/resident.ts";
+import { streamedText, type ReadTensors } from "./encode/streamed.ts";
+import type { TextModel } from "./encode/text_model.ts";
 import { ScanvasError, throwIfAborted } from "./errors.ts";
 import { Gpu, type GpuOptions } from "./gpu/device.ts";
 import { Recording } from "./gpu/recording.ts";
-import { makeTensor, type Tensor, type TensorType } from "./gpu/tensor.ts";
+import { makeTensor, type Tensor } from "./gpu/tensor.ts";
 import { chooseGemm } from "./kernels/gemm_trial.ts";
-import { parseDenoiserConfig, type DenoiserConfig } from "./model/config.ts";
-import { parseImageConfig, type ImageConfig } from "./model/image_config.ts";
+import { parseDenoiserConfig } from "./model/config.ts";
+import { parseImageConfig } from "./model/image_config.ts";
 import { parseTextConfig, type TextConfig } from "./model/text_config.ts";
 import { recordTextEncoder } from "./model/text_encoder.ts";
 import { Weights } from "./model/weights.ts";
-import { Session, VAE_FACTOR } from "./session.ts";
+import { plan, textTokensOf, weightTensors } from "./model_plan.ts";
+import { Session, VAE_FACTOR, type SessionModel } from "./session.ts";
 import { loadTokenizer, type Tokenizer } from "./text/tokenizer.ts";
-import { streamWeights } from "./weights/load.ts";
+import { sha256Hex } from "./weights/fetch.ts";
+import { prefetchWeights, streamWeights, type WeightSink } from "./weights/load.ts";
 import { COMPONENTS, downloadBytes, type ComponentName, type FileEntry, type Manifest } from "./weights/manifest.ts";
+import { fetchBlob, openFiles } from "./weights/file.ts";
 import { commitModel, fetchManifest } from "./weights/models.ts";
 import { fetchFile, type ObtainOptions } from "./weights/obtain.ts";
 import { Ring } from "./weights/ring.ts";
 import { openStore, type WeightStore } from "./weights/store.ts";
-import type { Progress } from "./worker/api.ts";
+import type { LoadRequest, OnnxTextEncoder, Progress } from "./worker/api.ts";
 
-/** Everything of one model on one device. A part that the directory does not hold is undefined. */
+/** Everything of one model on one device. A part that was not there, or not asked for, is undefined. */
 export interface Model {
   readonly gpu: Gpu;
   readonly manifest: Manifest;
-  readonly denoiser: { readonly config: DenoiserConfig; readonly weights: Weights };
-  readonly text: { readonly config: TextConfig; readonly weights: Weights; readonly tokenizer: Tokenizer } | undefined;
-  readonly image: { readonly config: ImageConfig; readonly weights: Weights } | undefined;
+  /** Prompt -> embeddings, from whatever there is: the text encoder, a prompt pack. */
+  readonly prompts: Prompts | undefined;
+  /** The text encoder's tensors; without memory when it is streamed. */
+  readonly text: { readonly config: TextConfig; readonly weights: Weights } | undefined;
+  readonly denoiser: SessionModel["denoiser"] | undefined;
+  readonly image: SessionModel["image"];
 }
 
-export interface LoadOptions extends GpuOptions {
+export interface LoadOptions
+  extends GpuOptions, Pick<LoadRequest, "textEncoder" | "memoryBytes" | "promptPack" | "components"> {
   signal?: AbortSignal;
   onProgress?: (progress: Progress) => void;
   /** SHA-256 of the manifest, `sha256-<base64>` or hex. */
@@ -38,89 +51,150 @@ export interface LoadOptions extends GpuOptions {
 
 /**
  * Configs first, so that a model this engine cannot run is refused before its weights are fetched; then memory for all weights, so
- * that a device without room says so before the download; then the weights, verified piece by piece, straight into that memory.
+ * that a device without room says so before the download; then the weights, verified chunk by chunk, straight into that memory.
  */
 export async function loadModel(url: string, options: LoadOptions = {}): Promise<Model> {
   const { signal, onProgress, integrity } = options;
   const store = options.store === false ? undefined : (options.store ?? (await openStore()));
   const source = { ...(signal && { signal }), ...(store && { store }) };
   const manifest = await fetchManifest(url, { ...source, ...(integrity !== undefined && { integrity }) });
+  const { components } = manifest;
+  const parts = COMPONENTS.filter((name) => components[name] && (options.components?.includes(name) ?? true));
+  const has = (name: ComponentName): boolean => parts.includes(name);
+  const onnx = typeof options.textEncoder === "object" ? options.textEncoder : undefined;
+  const textId = await identityOf(manifest, onnx);
+  const pack = options.promptPack === undefined ? undefined : await fetchPack(options.promptPack, textId, source);
+  if ((pack || onnx) && has("text_encoder")) parts.splice(parts.indexOf("text_encoder"), 1);
   const configs = {
-    denoiser: parseDenoiserConfig(manifest.components.transformer!.config),
-    text: manifest.components.text_encoder && parseTextConfig(manifest.components.text_encoder.config),
-    image: manifest.components.vae && parseImageConfig(manifest.components.vae.config),
+    denoiser: has("transformer") ? parseDenoiserConfig(components.transformer!.config) : undefined,
+    text: has("text_encoder") ? parseTextConfig(components.text_encoder!.config) : undefined,
+    image: has("vae") ? parseImageConfig(components.vae!.config) : undefined,
   };
-  const tokenizer = configs.text && (await fetchTokenizer(url, manifest, source));
+  const tokenizer = configs.text || onnx ? await fetchTokenizer(url, manifest, source) : undefined;
   const gpu = await Gpu.request(options);
   try {
     throwIfAborted(signal);
     gpu.profile = { ...gpu.profile, ...(await chooseGemm(gpu)) };
-    const parts = COMPONENTS.filter((name) => manifest.components[name]);
-    const tensors = new Map(parts.map((name) => [name, tensorsOf(manifest, name)]));
-    await gpu.arena.allocate([...tensors.values()].flatMap((part) => [...part.values()]));
+    const streamed = configs.text !== undefined && (await holdsText(manifest, gpu, options)) === "streamed";
+    const tensors = new Map(parts.map((name) => [name, weightTensors(manifest, name)]));
+    const resident = parts.filter((name) => !(streamed && name === "text_encoder"));
+    await gpu.arena.allocate(resident.flatMap((name) => [...tensors.get(name)!.values()]));
     const weights = (name: ComponentName): Weights => new Weights(name, tensors.get(name)!);
-    const model: Model = {
-      gpu,
-      manifest,
-      denoiser: { config: configs.denoiser, weights: weights("transformer") },
-      text: configs.text && { config: configs.text, weights: weights("text_encoder"), tokenizer: tokenizer! },
-      image: configs.image && { config: configs.image, weights: weights("vae") },
-    };
-    checkTensors(model);
+    const denoiser = configs.denoiser && { config: configs.denoiser, weights: weights("transformer") };
+    const text = configs.text && { config: configs.text, weights: weights("text_encoder") };
+    const image = configs.image && { config: configs.image, weights: weights("vae") };
+    if (denoiser) checkSession({ denoiser, image }, gpu);
+    if (text) checkText(text.config, text.weights, gpu);
 
     const ring = new Ring();
-    const total = downloadBytes(manifest);
+    const total = downloadBytes(manifest, parts);
     let before = 0;
     for (const name of parts) {
-      const part = tensors.get(name)!;
-      await streamWeights(url, manifest, name, sinkInto(gpu, part), {
-        ...source,
-        ring,
-        onProgress: ({ loaded }) =>
-          onProgress?.({ stage: "download", step: before + loaded, total, bytes: before + loaded }),
-      });
+      const done = before;
+      const onPart = {
+        onProgress: ({ loaded }: { loaded: number }) =>
+          onProgress?.({ stage: "download", step: done + loaded, total, bytes: done + loaded }),
+      };
+      if (resident.includes(name)) {
+        await streamWeights(url, manifest, name, sinkInto(gpu, tensors.get(name)!), { ...source, ring, ...onPart });
+      } else if (store) await prefetchWeights(url, manifest, name, { ...source, store, ...onPart });
       before += downloadBytes(manifest, [name]);
     }
     if (store) await commitModel(url, store);
-    return model;
+
+    const verified = new Set<string>();
+    const read: ReadTensors = (names, sink, abort) =>
+      streamWeights(
+        url,
+        manifest,
+        "text_encoder",
+        { tensor: (name, _entry, bytes, begin) => sink(name, bytes, begin) },
+        { ...(store && { store }), ...(abort && { signal: abort }), ring, verified, tensors: names },
+      );
+    const textModel = async (): Promise<TextModel | undefined> => {
+      if (onnx) return onnxText(onnx, configs.denoiser?.captionChannels, source);
+      if (!text) return undefined;
+      if (streamed) return streamedText(gpu, text.config, tensors.get("text_encoder")!, read);
+      return residentText(gpu, text.config, text.weights);
+    };
+    const encoder = await textModel();
+    const prompts =
+      pack || encoder
+        ? new Prompts({
+            maxTokens: textTokensOf(manifest),
+            textId,
+            encoder: encoder && { tokenizer: tokenizer!, model: encoder },
+            pack,
+            store: encoder?.kind !== "resident" && store ? await openEmbeddings() : undefined,
+          })
+        : undefined;
+    return { gpu, manifest, prompts, text, denoiser, image };
   } catch (error) {
     gpu.dispose();
     throw error;
   }
 }
 
+/** How the text encoder is held: as asked, or as the plan for a picture of the native size says. */
+async function holdsText(manifest: Manifest, gpu: Gpu, options: LoadOptions): Promise<"resident" | "streamed"> {
+  const asked = options.textEncoder ?? "auto";
+  if (asked === "resident" || asked === "streamed") return asked;
+  const { limits } = gpu.profile;
+  const { memoryBytes } = options;
+  const { textEncoder } = plan(manifest, { limits, ...(memoryBytes === undefined ? {} : { memoryBytes }) });
+  return textEncoder === "streamed" ? "streamed" : "resident";
+}
+
+/** What embeddings depend on: every chunk of the text encoder, its tokenizer, the length at which prompts are cut. */
+async function identityOf(manifest: Manifest, onnx: OnnxTextEncoder | undefined): Promise<string> {
+  const chunks = manifest.components.text_encoder?.shards.flatMap((shard) => shard.chunks) ?? [];
+  const encoder = onnx ? [onnx.sha256 ?? onnx.onnx, onnx.externalDataSha256 ?? onnx.externalData] : chunks;
+  const facts = [encoder, manifest.tokenizer?.sha256, textTokensOf(manifest)];
+  return sha256Hex(new TextEncoder().encode(JSON.stringify(facts)));
+}
+
+/** Imported only here: pages that use no ONNX carry none of it. ModelConfigError when it does not fit the denoiser. */
+async function onnxText(
+  { wasmPaths, provider, ...files }: OnnxTextEncoder,
+  captionChannels: number | undefined,
+  { signal, store }: ObtainOptions,
+): Promise<TextModel> {
+  const { createOnnxEncoder } = await import("./encode/onnx.ts");
+  const directory = store && (await openFiles());
+  const encoder = await createOnnxEncoder(files, { ...(signal && { signal }), directory, wasmPaths, provider });
+  if (captionChannels === undefined || encoder.width === captionChannels) return encoder;
+  await encoder.dispose();
+  throw new ScanvasError(
+    "ModelConfigError",
+    `${files.onnx} gives embeddings of ${encoder.width} channels, the transformer expects ${captionChannels}`,
+  );
+}
+
+async function fetchPack(url: string, textId: string, { signal, store }: ObtainOptions): Promise<PromptPack> {
+  const directory = store && (await openFiles());
+  const blob = await fetchBlob({ url }, { ...(signal && { signal }), directory });
+  const pack = readPromptPack(new Uint8Array(await blob.arrayBuffer()), url);
+  if (pack.textId === textId) return pack;
+  throw new ScanvasError(
+    "ModelConfigError",
+    `${url} was made by another text encoder than this model's; make the prompt pack again with scanvas embed`,
+  );
+}
+
 /** Records one pass of everything at the smallest size: a weight that is missing or misshaped is refused before the download. */
-function checkTensors(model: Model): void {
+function checkSession(model: SessionModel, gpu: Gpu): void {
   const size = VAE_FACTOR * model.denoiser.config.patchSize;
-  new Session(model, model.gpu.profile, {
-    height: size,
-    width: size,
-    halves: 1,
-    guidanceMode: "batch",
-    textTokens: 16,
-  });
-  if (!model.text) return;
-  const { config, weights } = model.text;
+  new Session(model, gpu.profile, { height: size, width: size, halves: 1, guidanceMode: "batch", textTokens: 16 });
+}
+
+function checkText(config: TextConfig, weights: Weights, gpu: Gpu): void {
   const ids = makeTensor("ids", [1], "u32");
-  const recording = new Recording("check", model.gpu.profile);
-  recordTextEncoder(
-    recording,
-    config,
-    weights,
-    ids,
-    makeTensor("buckets", [1], "u32"),
-    makeTensor("embeds", [1, config.width]),
-  );
+  const recording = new Recording("check", gpu.profile);
+  const buckets = makeTensor("buckets", [1], "u32");
+  recordTextEncoder(recording, config, weights, ids, buckets, makeTensor("embeds", [1, config.width]));
 }
 
-function tensorsOf(manifest: Manifest, name: ComponentName): Map<string, Tensor> {
-  const entries = Object.entries(manifest.components[name]!.tensors);
-  return new Map(
-    entries.map(([key, { shape, dtype }]) => [key, makeTensor(key, shape, dtype.toLowerCase() as TensorType)]),
-  );
-}
-
-function sinkInto(gpu: Gpu, tensors: ReadonlyMap<string, Tensor>): Parameters<typeof streamWeights>[3] {
+function sinkInto(gpu: Gpu, tensors: ReadonlyMap<string, Tensor>): WeightSink {
   return {
     tensor(name, _entry, bytes, begin) {
       gpu.checkLost();

@@ -3,7 +3,6 @@
  */
 import { ScanvasError, throwIfAborted } from "./errors.ts";
 import { loadModel, type LoadOptions, type Model } from "./load.ts";
-import { encodePrompt } from "./encode.ts";
 import { projectLatents } from "./model/preview.ts";
 import { imageSeed, randomSeed, torchRandn } from "./sampler/noise.ts";
 import { planSampler } from "./sampler/plan.ts";
@@ -19,7 +18,6 @@ export interface GenerateOptions {
 /** A loaded model, ready to make pictures one after the other. */
 export class LocalPipeline {
   #session: Session | undefined;
-  readonly #embeddings = new Map<string, { embeds: Float32Array; ids: Int32Array; truncated: boolean }>();
 
   private constructor(readonly model: Model) {}
 
@@ -34,8 +32,7 @@ export class LocalPipeline {
 
   /** One call, one seed, one or more pictures. Errors are ScanvasErrors and leave the pipeline usable. */
   async generate(request: GenerateRequest, { signal, onProgress }: GenerateOptions = {}): Promise<GenerateResult> {
-    const { model } = this;
-    const { gpu, manifest } = model;
+    const { gpu, manifest } = this.model;
     const timings = { encode: 0, prepare: 0, denoise: 0, decode: 0, total: 0 };
     const began = performance.now();
     const timed = async <T>(stage: keyof typeof timings, work: () => Promise<T>): Promise<T> => {
@@ -51,6 +48,7 @@ export class LocalPipeline {
       onProgress?.({ stage, step, total, bytes: gpu.arena.bytes, ...(preview && { preview }) });
     };
 
+    const { denoiser, prompts } = this.#parts();
     const { prompt, negativePrompt, height, width, guidanceScale, numImages, seed } = this.#resolve(request);
     const sampler = planSampler(
       request.sampler,
@@ -60,14 +58,17 @@ export class LocalPipeline {
     const guided = guidanceScale > 1;
 
     // Text -> embeddings, unconditional half first.
-    const prompts = guided ? [negativePrompt, prompt] : [prompt];
-    report("encode", 0, prompts.length);
+    const wanted = guided ? [negativePrompt, prompt] : [prompt];
+    report("encode", 0, wanted.length);
     const texts = await timed("encode", async () => {
       const encoded = [];
-      for (const text of prompts) {
-        encoded.push(await this.#encode(text, signal));
-        report("encode", encoded.length, prompts.length);
+      for (const text of wanted) {
+        // A streamed encoder is there to save memory: it gets that of the last picture.
+        if (prompts.kind === "streamed" && !prompts.knows(text)) this.#release();
+        encoded.push(await prompts.encode(text, signal));
+        report("encode", encoded.length, wanted.length);
       }
+      await prompts.release();
       return encoded;
     });
 
@@ -94,7 +95,7 @@ export class LocalPipeline {
     const images: RawImage[] = [];
     const trace: Record<string, NamedTensor> = {};
     for (let n = 0; n < numImages; n++) {
-      const latentShape = [1, model.denoiser.config.inChannels, height / VAE_FACTOR, width / VAE_FACTOR];
+      const latentShape = [1, denoiser.config.inChannels, height / VAE_FACTOR, width / VAE_FACTOR];
       const noise = torchRandn(
         imageSeed(seed, n),
         latentShape.reduce((a, b) => a * b, 1),
@@ -118,7 +119,7 @@ export class LocalPipeline {
 
       if (request.trace && n === 0) {
         const positive = texts.at(-1)!;
-        const caption = model.denoiser.config.captionChannels;
+        const caption = denoiser.config.captionChannels;
         const f32 = (shape: number[], data: Float32Array): NamedTensor => ({
           dtype: "F32",
           shape,
@@ -150,20 +151,50 @@ export class LocalPipeline {
     };
   }
 
-  /** The size the model was trained at, pixels. */
+  /** The embeddings of `prompts` as a file for `load(url, { promptPack })`. */
+  async embed(
+    prompts: readonly string[],
+    { signal, onProgress }: GenerateOptions = {},
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    if (!Array.isArray(prompts) || !prompts.length || prompts.some((prompt) => typeof prompt !== "string"))
+      throw new ScanvasError("InvalidArgumentError", "embed: prompts is not a list of at least one string");
+    const { gpu, prompts: encoder } = this.model;
+    if (!encoder) throw new ScanvasError("ModelConfigError", "embed: this model has no text encoder");
+    const total = prompts.length;
+    return encoder.pack(prompts, signal, (step) => {
+      throwIfAborted(signal);
+      onProgress?.({ stage: "encode", step, total, bytes: gpu.arena.bytes });
+    });
+  }
+
+  /** The size the model was trained at, pixels; 0 without a transformer. */
   get nativeSize(): number {
-    return this.model.denoiser.config.sampleSize * VAE_FACTOR;
+    return (this.model.denoiser?.config.sampleSize ?? 0) * VAE_FACTOR;
   }
 
-  /** Text tokens the model reads: 300 for Sigma, 120 for Alpha and T2MD. */
-  get textTokens(): number {
-    return this.model.manifest.className === "PixArtSigmaPipeline" ? 300 : 120;
+  async dispose(): Promise<void> {
+    this.#release();
+    await this.model.prompts?.dispose();
+    this.model.gpu.dispose();
   }
 
-  dispose(): void {
+  /** Gives back the memory of the last picture's size. */
+  #release(): void {
     this.#session?.dispose();
     this.#session = undefined;
-    this.model.gpu.dispose();
+  }
+
+  /** What a picture needs. ModelConfigError names what this model lacks. */
+  #parts() {
+    const { denoiser, image, prompts } = this.model;
+    if (!denoiser) throw new ScanvasError("ModelConfigError", "generate: this model was loaded without a transformer");
+    if (!prompts) {
+      throw new ScanvasError(
+        "ModelConfigError",
+        "generate: this model has no text encoder; give load() a promptPack, or use a model that has one",
+      );
+    }
+    return { denoiser, image, prompts };
   }
 
   /** Fills in the defaults and refuses what cannot work, before anything is computed. */
@@ -191,7 +222,7 @@ export class LocalPipeline {
     for (const name of ["prompt", "negativePrompt"] as const) {
       if (typeof resolved[name] !== "string") refuse(name, "a string");
     }
-    const multiple = VAE_FACTOR * this.model.denoiser.config.patchSize;
+    const multiple = VAE_FACTOR * this.#parts().denoiser.config.patchSize;
     for (const name of ["height", "width"] as const) {
       const pixels = resolved[name];
       if (!Number.isInteger(pixels) || pixels < multiple || pixels > 16384 || pixels % multiple !== 0) {
@@ -209,19 +240,7 @@ export class LocalPipeline {
         `generate: guidanceMode is ${request.guidanceMode}, expected "auto", "batch" or "passes"`,
       );
     }
-    if (!this.model.text) throw new ScanvasError("ModelConfigError", "generate: this model has no text encoder");
     return resolved;
-  }
-
-  /** Embeddings of a prompt, remembered: changing a seed or a size costs no text encoding. */
-  async #encode(text: string, signal: AbortSignal | undefined) {
-    let encoded = this.#embeddings.get(text);
-    if (!encoded) {
-      encoded = await encodePrompt(this.model, text, this.textTokens, signal);
-      if (this.#embeddings.size >= 32) this.#embeddings.delete(this.#embeddings.keys().next().value!);
-      this.#embeddings.set(text, encoded);
-    }
-    return encoded;
   }
 
   async #preview(session: Session): Promise<RawImage> {
@@ -237,9 +256,8 @@ export class LocalPipeline {
       gpu.checkLost();
       return this.#session;
     }
-    const session = new Session(this.model, gpu.profile, shape); // refuses impossible sizes before the old session is given up
-    this.#session?.dispose();
-    this.#session = undefined;
+    const session = new Session(this.#parts(), gpu.profile, shape); // refuses impossible sizes before the old session is given up
+    this.#release();
     await session.prepare(gpu);
     return (this.#session = session);
   }

@@ -11,6 +11,7 @@ import type { NamedTensor, TraceRequest, TraceResult } from "./worker/api.ts";
 
 /** One forward pass on given inputs, with the residual stream after every block: the tool for parity work. */
 export async function traceDenoiser({ gpu, denoiser }: Model, request: TraceRequest): Promise<TraceResult> {
+  if (!denoiser) throw new ScanvasError("ModelConfigError", "trace: this model was loaded without a transformer");
   const { config, weights } = denoiser;
   const latent = f32Input("latent", request.latent, 4);
   const embeds = f32Input("embeds", request.embeds, 3);

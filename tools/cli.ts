@@ -11,6 +11,7 @@ const COMMANDS: { name: string; summary: string; load: () => Promise<CommandModu
   { name: "convert", summary: "pack a pipeline directory for the browser", load: () => import("./convert/command.ts") },
   { name: "generate", summary: "make a picture in a headless browser", load: () => headless("generate") },
   { name: "trace", summary: "record every intermediate tensor of a run", load: () => headless("trace") },
+  { name: "embed", summary: "write the embeddings of a list of prompts", load: () => headless("embed") },
   { name: "inspect", summary: "show what a model directory holds", load: () => import("./inspect.ts") },
   {
     name: "synth",

@@ -7,6 +7,7 @@ import { parseManifest } from "../src/weights/manifest.ts";
 import { tensorBytes } from "../src/weights/safetensors.ts";
 import { readPipeline } from "./convert/pipeline.ts";
 import { exists, openDirectory } from "./convert/source.ts";
+import { printPlan, type PlanSize } from "./plan.ts";
 
 export interface TensorReport {
   name: string;
@@ -96,13 +97,29 @@ function printConfig(config: JsonObject): void {
   for (const [key, value] of entries) console.log(`  ${key}: ${JSON.stringify(value)}`);
 }
 
+interface InspectOptions extends PlanSize {
+  json?: boolean;
+  tensors?: boolean;
+  plan?: boolean;
+}
+
 export function command(): Command {
   return new Command("inspect")
     .description("Show configs, sizes and tensors of a pipeline directory or a converted directory")
     .argument("<directory>", "model directory")
     .option("--json", "as JSON, with every tensor")
     .option("--tensors", "list every tensor")
-    .action(async (directory: string, options: { json?: boolean; tensors?: boolean }) => {
+    .option("--plan", "memory and download of a converted directory or URL for one size of picture")
+    .option("--height <pixels>", "for --plan (default: the model's own)", Number)
+    .option("--width <pixels>", "for --plan (default: the model's own)", Number)
+    .option("--memory <MiB>", "for --plan: GPU memory of the device (default: 4096)", Number)
+    .option(
+      "--binding <MiB>",
+      "for --plan: largest binding of the device (default: 128, what WebGPU guarantees)",
+      Number,
+    )
+    .action(async (directory: string, options: InspectOptions) => {
+      if (options.plan) return printPlan(directory, options);
       const report = await inspect(directory);
       if (options.json) console.log(JSON.stringify(report, null, 1));
       else print(report, options.tensors === true);

@@ -85,6 +85,14 @@ export class Gpu {
     return new Gpu(device, adapter.info);
   }
 
+  /** What a device of this browser could be asked for; undefined where there is no WebGPU. */
+  static async limits(): Promise<Pick<GPUSupportedLimits, (typeof WANTED_LIMITS)[number]> | undefined> {
+    const adapter = await globalThis.navigator?.gpu?.requestAdapter({ powerPreference: "high-performance" });
+    if (!adapter) return undefined;
+    const { maxStorageBufferBindingSize, maxBufferSize, maxComputeWorkgroupStorageSize } = adapter.limits;
+    return { maxStorageBufferBindingSize, maxBufferSize, maxComputeWorkgroupStorageSize };
+  }
+
   /** True for CPU implementations such as SwiftShader: right, and slow. */
   get isSoftware(): boolean {
     return /swiftshader|llvmpipe|lavapipe|basic render/i.test(`${this.info.architecture} ${this.info.description}`);

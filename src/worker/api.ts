@@ -1,4 +1,5 @@
 import type { SamplerName } from "../sampler/step.ts";
+import type { ComponentDtype, ComponentName } from "../weights/manifest.ts";
 
 /** The boundary between page and worker: types only, all of them plain data that structured clone carries. */
 
@@ -85,16 +86,44 @@ export interface LoadRequest {
   limits?: "adapter" | "default";
   /** SHA-256 of the model's manifest.json, `sha256-<base64>` or hex: any other model is refused. */
   integrity?: string;
+  /**
+   * How the text encoder's weights are held: all of them on the GPU, or two blocks at a time, read from storage for every new prompt. Default
+   * "auto": resident where the plan says that everything fits `memoryBytes`. Or an ONNX export of the encoder, for onnxruntime-web to run.
+   */
+  textEncoder?: "auto" | "resident" | "streamed" | OnnxTextEncoder;
+  /** GPU memory to stay within, bytes. Default 4 GiB, since WebGPU does not tell. */
+  memoryBytes?: number;
+  /** A file of `scanvas embed`: the text encoder is then not downloaded, and only the prompts in it can be used. */
+  promptPack?: string;
+  /** Parts of the model to load. Default: all that it has. */
+  components?: readonly ComponentName[];
+}
+
+/** A text encoder as ONNX: input_ids [1, n] -> last_hidden_state [1, n, caption]. The package onnxruntime-web has to be installed. */
+export interface OnnxTextEncoder {
+  /** Address of the model file. */
+  onnx: string;
+  /** In hex: the file is then verified, and its download resumed. */
+  sha256?: string;
+  /** File of the weights, for a model that keeps them apart. */
+  externalData?: string;
+  externalDataSha256?: string;
+  /** Folder with onnxruntime-web's wasm files, ending in a slash. Default: where the bundler put them. */
+  wasmPaths?: string;
+  /** Default: WebGPU where there is a GPU. */
+  provider?: "webgpu" | "wasm";
 }
 
 /** What the page can know of a loaded model. */
 export interface ModelInfo {
   className: string;
   licence: string;
-  /** The size it was trained at, pixels. */
+  /** The size it was trained at, pixels; 0 without a transformer. */
   height: number;
   width: number;
   textTokens: number;
+  /** How prompts are encoded; undefined when the model cannot. */
+  textEncoder: "resident" | "streamed" | "onnx" | "pack" | undefined;
   adapter: { vendor: string; architecture: string; description: string; isSoftware: boolean };
   weightBytes: number;
 }
@@ -109,6 +138,43 @@ export interface CheckResult {
   passed: boolean;
   /** Where it went wrong. */
   reason?: string;
+}
+
+/** What `plan` is asked. Everything has the default that `load` and `generate` would use. */
+export interface PlanRequest {
+  /** Pixels. */
+  height?: number;
+  width?: number;
+  /** Pictures are made one after the other: any number needs the memory of one. */
+  numImages?: number;
+  guidanceScale?: number;
+  guidanceMode?: "auto" | "batch" | "passes";
+  /** As if the model had been converted to this. */
+  dtype?: ComponentDtype;
+  /** WebGPU limits of the device; the specification's defaults for those not given. */
+  limits?: { maxStorageBufferBindingSize?: number; maxBufferSize?: number };
+  memoryBytes?: number;
+  /** "none": prompts come from a pack. */
+  textEncoder?: "auto" | "resident" | "streamed" | "none";
+  /** Tokens of the longest prompt. Default: the most the model reads. */
+  textTokens?: number;
+}
+
+/** Bytes throughout. */
+export interface Plan {
+  /** To download, when nothing is there yet. */
+  download: number;
+  /** By component, as the GPU would hold them whole. */
+  weights: Partial<Record<ComponentName, number>>;
+  textEncoder: "resident" | "streamed" | "none";
+  /** GPU memory while a prompt is encoded, and while a picture is made. */
+  stages: { encode: number; generate: number };
+  peak: number;
+  /** What the peak was held against. */
+  memory: number;
+  verdict: "fits" | "fits streamed" | "does not fit";
+  /** Why it does not fit, and what would. */
+  advice?: string;
 }
 
 /** One forward pass of the denoiser on given inputs, for parity work; see `scanvas trace`. */

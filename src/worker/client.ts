@@ -5,6 +5,9 @@ import type {
   GenerateRequest,
   LoadRequest,
   ModelInfo,
+  OnnxTextEncoder,
+  Plan,
+  PlanRequest,
   Progress,
   RawImage,
   Timings,
@@ -19,6 +22,11 @@ export interface LoadOptions extends Omit<LoadRequest, "url"> {
   signal?: AbortSignal;
   onProgress?: (progress: Progress) => void;
   /** For sites that cannot start a module worker from this package's own URL. */
+  createWorker?: () => Worker;
+}
+
+export interface PlanOptions extends PlanRequest {
+  signal?: AbortSignal;
   createWorker?: () => Worker;
 }
 
@@ -75,6 +83,16 @@ export interface GenerateResult {
 const START_TIMEOUT = 30_000; // milliseconds until a worker that says nothing counts as dead
 const DISPOSE_TIMEOUT = 2_000; // milliseconds for a worker to free its GPU before it is ended anyway
 
+/** `url` made absolute, since the worker's own address is another. */
+function absoluteUrl(who: string, url: string): string {
+  const base = globalThis.location?.href;
+  if (typeof url === "string" && url !== "" && URL.canParse(url, base)) return new URL(url, base).href;
+  throw new ScanvasError(
+    "InvalidArgumentError",
+    `${who}: url is ${JSON.stringify(url)}, expected the address of a converted model's folder or a prompt pack`,
+  );
+}
+
 /** A model loaded into a worker of its own. Every promise settles; errors are ScanvasErrors, told apart by `name`. */
 export class Pipeline {
   #nextId = 1;
@@ -119,14 +137,16 @@ export class Pipeline {
   static async load(url: string, options: LoadOptions = {}): Promise<Pipeline> {
     const { signal, onProgress, createWorker, ...request } = options;
     throwIfAborted(signal);
-    const base = globalThis.location?.href;
-    if (typeof url !== "string" || url === "" || !URL.canParse(url, base)) {
-      throw new ScanvasError(
-        "InvalidArgumentError",
-        `load: url is ${JSON.stringify(url)}, expected the folder of a converted model`,
-      );
+    const absolute = absoluteUrl("load", url);
+    const { promptPack } = request;
+    if (promptPack !== undefined) request.promptPack = absoluteUrl("load", promptPack);
+    if (typeof request.textEncoder === "object") {
+      const { textEncoder } = request;
+      const absolutes = (["onnx", "externalData", "wasmPaths"] as const)
+        .filter((key) => textEncoder[key] !== undefined)
+        .map((key) => [key, absoluteUrl("load", textEncoder[key]!)]);
+      request.textEncoder = { ...textEncoder, ...(Object.fromEntries(absolutes) as Partial<OnnxTextEncoder>) };
     }
-    const absolute = new URL(url, base).href;
     const pipeline = await Pipeline.start(createWorker);
     try {
       pipeline.#info = await pipeline.#job(signal, (id) =>
@@ -151,6 +171,19 @@ export class Pipeline {
     }
   }
 
+  /** See `plan` in index.ts. */
+  static async plan(url: string, options: PlanOptions = {}): Promise<Plan> {
+    const { signal, createWorker, ...request } = options;
+    throwIfAborted(signal);
+    const absolute = absoluteUrl("plan", url);
+    const pipeline = await Pipeline.start(createWorker);
+    try {
+      return await pipeline.#job(signal, (id) => pipeline.remote.plan(id, absolute, request));
+    } finally {
+      pipeline.#kill(new ScanvasError("DisposedError", "scanvas: the plan is made"));
+    }
+  }
+
   /** What was loaded, and where it runs. */
   get info(): ModelInfo {
     return this.#info;
@@ -163,14 +196,21 @@ export class Pipeline {
     return { ...result, images: result.images.map((image) => new GeneratedImage(image)) };
   }
 
+  /** Embeddings of `prompts` as a file for `load(url, { promptPack })`; what `scanvas embed` writes. */
+  embed(prompts: readonly string[], { signal, onProgress }: GenerateOptions = {}): Promise<Uint8Array<ArrayBuffer>> {
+    return this.#job(signal, (id) =>
+      this.remote.embed(id, [...prompts], comlink.proxy(onProgress ?? (() => undefined))),
+    );
+  }
+
   /** One forward pass of the denoiser on given tensors: for parity work. */
   trace(request: TraceRequest): Promise<TraceResult> {
     return this.#job(undefined, (id) => this.remote.trace(id, request));
   }
 
-  /** GPU bytes in use now. */
-  gpuBytes(): Promise<number> {
-    return this.#settled(this.remote.bytes());
+  /** GPU bytes in use now, and the most that ever were, by the engine's own count. */
+  gpuMemory(): Promise<{ bytes: number; peak: number }> {
+    return this.#settled(this.remote.memory());
   }
 
   /** Frees the GPU and ends the worker. Jobs that still run or wait settle with a DisposedError. */

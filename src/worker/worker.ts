@@ -3,13 +3,17 @@ import * as comlink from "comlink";
 import { ScanvasError } from "../errors.ts";
 import { Gpu } from "../gpu/device.ts";
 import { LocalPipeline } from "../pipeline.ts";
+import { plan, textTokensOf } from "../model_plan.ts";
 import { traceDenoiser } from "../trace.ts";
+import { fetchManifest } from "../weights/models.ts";
 import type {
   CheckResult,
   GenerateRequest,
   GenerateResult,
   LoadRequest,
   ModelInfo,
+  Plan,
+  PlanRequest,
   Progress,
   TraceRequest,
   TraceResult,
@@ -30,25 +34,27 @@ type OnProgress = (progress: Progress) => void;
 const api = {
   ready: (): true => true,
 
-  load: (id: number, { url, arithmetic, limits, integrity }: LoadRequest, onProgress: OnProgress): Promise<ModelInfo> =>
+  load: (id: number, request: LoadRequest, onProgress: OnProgress): Promise<ModelInfo> =>
     scheduler.enqueue(id, async (signal) => {
-      pipeline?.dispose();
+      const { url, arithmetic, limits, ...options } = request;
+      await pipeline?.dispose();
       pipeline = undefined;
       pipeline = await LocalPipeline.load(url, {
+        ...options,
         f16: arithmetic === "f16",
         limits: limits ?? "adapter",
-        ...(integrity !== undefined && { integrity }),
         signal,
         onProgress,
       });
-      const { gpu, manifest } = pipeline.model;
+      const { gpu, manifest, prompts } = pipeline.model;
       const { vendor, architecture, description } = gpu.info;
       return {
         className: manifest.className,
         licence: manifest.licence,
         height: pipeline.nativeSize,
         width: pipeline.nativeSize,
-        textTokens: pipeline.textTokens,
+        textTokens: textTokensOf(manifest),
+        textEncoder: prompts?.kind,
         adapter: { vendor, architecture, description, isSoftware: gpu.isSoftware },
         weightBytes: gpu.arena.bytes,
       };
@@ -73,20 +79,35 @@ const api = {
       }
     }),
 
+  embed: (id: number, prompts: string[], onProgress: OnProgress): Promise<Uint8Array<ArrayBuffer>> =>
+    scheduler.enqueue(id, async (signal) => {
+      const pack = await loaded().embed(prompts, { signal, onProgress });
+      return comlink.transfer(pack, [pack.buffer]);
+    }),
+
+  /** Needs no loaded model, and downloads nothing but the manifest. */
+  plan: (id: number, url: string, request: PlanRequest): Promise<Plan> =>
+    scheduler.enqueue(id, async (signal) => {
+      const manifest = await fetchManifest(url, { signal });
+      const limits = request.limits ?? (await Gpu.limits());
+      return plan(manifest, { ...request, ...(limits && { limits }) });
+    }),
+
   trace: (id: number, request: TraceRequest): Promise<TraceResult> =>
     scheduler.enqueue(id, () => traceDenoiser(loaded().model, request)),
 
   cancel: (id: number): void => scheduler.cancel(id),
 
-  /** GPU bytes in use now, by the engine's own count. */
-  bytes: (): number => pipeline?.model.gpu.arena.bytes ?? 0,
+  memory: (): { bytes: number; peak: number } => {
+    const { bytes, peak } = pipeline?.model.gpu.arena ?? { bytes: 0, peak: 0 };
+    return { bytes, peak };
+  },
 
   dispose: (id: number): Promise<void> => {
     scheduler.cancelAll();
     return scheduler.enqueue(id, async () => {
-      pipeline?.dispose();
+      await pipeline?.dispose();
       pipeline = undefined;
-      return Promise.resolve();
     });
   },
 };

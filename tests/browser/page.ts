@@ -108,7 +108,7 @@ const scenarios = {
   /** Disposed while one job runs and one waits. */
   async dispose(request: GenerateRequest) {
     const jobs = [endingOf(pipeline.generate(request)), endingOf(pipeline.generate(request))];
-    const before = await pipeline.gpuBytes();
+    const before = (await pipeline.gpuMemory()).bytes;
     await pipeline.dispose();
     await pipeline.dispose();
     return { before, jobs: [...(await Promise.all(jobs)), await endingOf(pipeline.generate(request))] };

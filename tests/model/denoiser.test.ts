@@ -62,7 +62,7 @@ describe("the denoiser in parts", () => {
   ])("$batch x $height x $width tokens: $groups groups of heads, $bands bands of rows", async (size) => {
     const { batch, height, width, groups, bands } = size;
     const { gpu, denoiser } = model;
-    const { config } = denoiser;
+    const { config } = denoiser!;
     const input = (shape: number[], seed: number) => ({
       dtype: "F32" as const,
       shape,

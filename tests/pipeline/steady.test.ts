@@ -48,6 +48,8 @@ function watch(device: GPUDevice) {
   };
 }
 
+const modelOf = ({ model: { denoiser, image } }: LocalPipeline) => ({ denoiser: denoiser!, image });
+
 describe("while pictures are made", () => {
   let pipeline: LocalPipeline;
   let seen: ReturnType<typeof watch>;
@@ -132,7 +134,7 @@ describe("while pictures are made", () => {
     const { arena } = pipeline.model.gpu;
     const before = arena.bytes;
     const alive = seen.alive.size;
-    const session = new Session(pipeline.model, pipeline.model.gpu.profile, shape);
+    const session = new Session(modelOf(pipeline), pipeline.model.gpu.profile, shape);
     expect(arena.bytes, "planning allocates nothing").toBe(before);
     expect(seen.alive.size).toBe(alive);
     await session.prepare(pipeline.model.gpu);
@@ -147,8 +149,9 @@ describe("while pictures are made", () => {
 
   it("plans less memory for guidance in passes than in one batch", () => {
     const shape = { height: 128, width: 128, halves: 2, textTokens: 16 } as const;
-    const batch = new Session(pipeline.model, pipeline.model.gpu.profile, { ...shape, guidanceMode: "batch" }).bytes;
-    const passes = new Session(pipeline.model, pipeline.model.gpu.profile, { ...shape, guidanceMode: "passes" }).bytes;
+    const batch = new Session(modelOf(pipeline), pipeline.model.gpu.profile, { ...shape, guidanceMode: "batch" }).bytes;
+    const passes = new Session(modelOf(pipeline), pipeline.model.gpu.profile, { ...shape, guidanceMode: "passes" })
+      .bytes;
     expect(passes).toBeLessThan(batch);
   });
 
@@ -157,7 +160,7 @@ describe("while pictures are made", () => {
     const { arena } = other.model.gpu;
     expect(arena.bytes).toBeGreaterThan(1e6);
     await other.generate({ prompt: "a red cat", height: 16, width: 16, numInferenceSteps: 1 });
-    other.dispose();
+    await other.dispose();
     expect(arena.bytes).toBe(0);
   });
 });

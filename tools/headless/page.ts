@@ -14,6 +14,8 @@ export interface WireTensor {
   base64: string;
 }
 
+export type PageLoadOptions = Omit<LoadOptions, "signal" | "onProgress" | "createWorker">;
+
 declare global {
   interface Window {
     headless: typeof headless;
@@ -25,7 +27,7 @@ declare global {
 let pipeline: Pipeline | undefined;
 
 const headless = {
-  async load(url: string, options: Pick<LoadOptions, "arithmetic" | "limits">) {
+  async load(url: string, options: PageLoadOptions) {
     pipeline = await load(url, { ...options, onProgress: window.onScanvasProgress });
     return pipeline.info;
   },
@@ -35,6 +37,12 @@ const headless = {
     const pngs = [];
     for (const image of images) pngs.push(toBase64(new Uint8Array(await (await image.toBlob()).arrayBuffer())));
     return { ...rest, pngs, trace: trace && mapValues(trace, toWire) };
+  },
+
+  memory: () => pipeline!.gpuMemory(),
+
+  async embed(prompts: string[]) {
+    return toBase64(await pipeline!.embed(prompts, { onProgress: window.onScanvasProgress }));
   },
 
   async trace(inputs: { latent: WireTensor; embeds: WireTensor; mask: WireTensor; t: number[] }) {

@@ -10,12 +10,15 @@ import type { ModelInfo, Progress } from "../../src/index.ts";
 import { convert } from "../convert/convert.ts";
 import { serveDirectory } from "../serve.ts";
 import { ensureBrowser } from "../setup/browser.ts";
+import type { PageLoadOptions } from "./page.ts";
 import { servePages } from "./pages.ts";
 
 export interface HeadlessOptions {
   /** A converted folder, a pipeline directory (converted into the cache first), or a URL. */
   model: string;
   dtype: "f32" | "f16";
+  /** Passed on to `load`. */
+  load?: PageLoadOptions;
   say: (line: string) => void;
   onProgress?: (progress: Progress) => void;
 }
@@ -79,7 +82,7 @@ export async function openPage(
 }
 
 /** Opens the page of `generate` and `trace` with a model loaded. */
-export async function openSession({ model, dtype, say, onProgress }: HeadlessOptions): Promise<HeadlessSession> {
+export async function openSession({ model, dtype, load, say, onProgress }: HeadlessOptions): Promise<HeadlessSession> {
   const served = /^https?:/.test(model) ? undefined : await serveDirectory(await convertedFolder(model, dtype, say));
   const { page, close: closePage } = await openPage("tools/headless/page.html", say).catch(async (error: unknown) => {
     await served?.close();
@@ -92,7 +95,12 @@ export async function openSession({ model, dtype, say, onProgress }: HeadlessOpt
   try {
     await page.exposeFunction("onScanvasProgress", (progress: Progress) => onProgress?.(progress));
     await page.waitForFunction(() => "headless" in window);
-    const info = await inPage(() => page.evaluate((url) => window.headless.load(url, {}), served?.url ?? model));
+    const info = await inPage(() =>
+      page.evaluate(([url, options]) => window.headless.load(url, options), [
+        served?.url ?? model,
+        load ?? {},
+      ] as const),
+    );
     if (info.adapter.isSoftware) {
       say(
         `no GPU found: running on a software adapter (${info.adapter.architecture}); this is slow, a GPU takes seconds or less`,
