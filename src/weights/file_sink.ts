@@ -41,7 +41,7 @@ export function blobSink(): FileSink {
       return length;
     },
     async append(chunk) {
-      pending.push(chunk);
+      pending.push(chunk.slice()); // the reader takes its buffer back
       pendingBytes += chunk.length;
       length += chunk.length;
       if (pendingBytes >= PART_BYTES) flush();
