@@ -71,6 +71,6 @@ describe("the plan against the device", () => {
     // A new prompt of the same length, while the picture's memory is held: the highest point.
     gpu.arena.peak = gpu.arena.bytes;
     await pipeline.generate({ ...size, prompt: prompt.replace("red", "blue"), numInferenceSteps: 1, seed: 1 });
-    expect(Math.abs(gpu.arena.peak / planned.peak - 1)).toBeLessThan(0.02);
+    expect(Math.abs(gpu.arena.peak / planned.peak - 1)).toBeLessThan(0.05); // 200 KB, of a model of 4 MB
   });
 });
