@@ -3,6 +3,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { Command, Option } from "commander";
 import { ScanvasError } from "../../src/errors.ts";
+import { watchHeap } from "../bench/heap.ts";
 import { megabytes } from "../inspect.ts";
 import { inPage, openSession } from "./session.ts";
 
@@ -11,6 +12,7 @@ interface Options {
   prompts: string;
   out: string;
   textEncoder: "auto" | "resident" | "streamed";
+  stats?: boolean;
 }
 
 export function command(): Command {
@@ -24,6 +26,7 @@ export function command(): Command {
         .choices(["auto", "resident", "streamed"])
         .default("auto"),
     )
+    .option("--stats", "print seconds, the most GPU memory, and how much the JavaScript heap grew")
     .action(embed);
 }
 
@@ -42,10 +45,20 @@ async function embed(options: Options): Promise<void> {
     onProgress: ({ stage, step, total }) => stage === "encode" && say(`encoded ${step} of ${total}`),
   });
   try {
+    const began = performance.now();
+    const stopWatching = options.stats ? await watchHeap(session.page) : undefined;
     const pack = Buffer.from(
       await inPage(() => session.page.evaluate((list) => window.headless.embed(list), prompts)),
       "base64",
     );
+    if (stopWatching) {
+      const { growth } = await stopWatching();
+      const { peak } = await session.page.evaluate(() => window.headless.memory());
+      const seconds = ((performance.now() - began) / 1000).toFixed(1);
+      say(
+        `${seconds} s, GPU memory ${megabytes(peak)} at most, JavaScript heap and array buffers +${megabytes(growth)}`,
+      );
+    }
     await mkdir(dirname(resolve(options.out)), { recursive: true });
     await writeFile(options.out, pack);
     say(`${options.out}: ${prompts.length} prompts, ${megabytes(pack.length)} (${session.info.textEncoder} encoder)`);
