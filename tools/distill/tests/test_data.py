@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from scanvas_distill import data, evaluate, latents
-from scanvas_distill.detector import Detection
+from distill import data, evaluate, latents
+from distill.detector import Detection
 
 
 def test_vocabulary():

@@ -7,8 +7,8 @@ import torch
 from conftest import GOLDEN, relative
 from safetensors.torch import load_file
 
-from scanvas_distill.model import T2MDTransformer, position_embedding
-from scanvas_distill.ssd import ssd, ssd_sequential
+from distill.model import T2MDTransformer, position_embedding
+from distill.ssd import ssd, ssd_sequential
 
 
 @pytest.mark.parametrize("training", [False, True], ids=["fused", "matmul"])

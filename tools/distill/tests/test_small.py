@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scanvas_distill import evaluate, plot, stages
-from scanvas_distill.threads import Yielder, free_threads
+from distill import evaluate, plot, stages
+from distill.threads import Yielder, free_threads
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_plot_draws_the_values(tmp_path):
 
 
 def test_demo_config_is_complete():
-    cfg = tomllib.loads((Path(stages.__file__).parent / "demo.toml").read_text())
+    cfg = tomllib.loads((Path(stages.__file__).parents[1] / "configs/demo.toml").read_text())
     assert {"vae", "latents", "model", "teacher", "force", "distill", "detector", "output"} <= set(cfg)
     mixers = cfg["model"]["mixers"]
     # The paper's order, with attention first and at every seventh block.

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from transformers import AutoTokenizer
 
-from scanvas_distill import data, latents, tokenizer
+from distill import data, latents, tokenizer
 
 CAPTIONS = [latents.scene(1, i).caption for i in range(300)]
 

@@ -10,11 +10,11 @@ import torch
 from conftest import relative
 from torch import nn
 
-from scanvas_distill import data, detector, evaluate, export, golden, sample, stages, student, vae
-from scanvas_distill.diffusion import draw_times, epsilon, noisy, signal_level
-from scanvas_distill.loop import Loop, rate
-from scanvas_distill.muon import Muon, groups_for, orthogonalise
-from scanvas_distill.teacher import Batches
+from distill import data, detector, evaluate, export, golden, sample, stages, student, vae
+from distill.diffusion import draw_times, epsilon, noisy, signal_level
+from distill.loop import Loop, rate
+from distill.muon import Muon, groups_for, orthogonalise
+from distill.teacher import Batches
 
 
 @pytest.mark.parametrize("shape", [(16, 48), (48, 16), (32, 32)])

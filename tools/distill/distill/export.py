@@ -34,7 +34,7 @@ def save(directory: Path, model: Denoiser, autoencoder: AutoencoderKL, dtype: to
         "scheduler": ["diffusers", "DPMSolverMultistepScheduler"],
         "text_encoder": ["transformers", "T5EncoderModel"],
         "tokenizer": ["transformers", "T5Tokenizer"],
-        "transformer": ["scanvas_distill", "T2MDTransformer"],
+        "transformer": ["distill", "T2MDTransformer"],
         "vae": ["diffusers", "AutoencoderKL"],
     }
     (directory / "model_index.json").write_text(json.dumps(index, indent=2) + "\n")

@@ -1,4 +1,4 @@
-"""python -m scanvas_distill STAGE [--config demo.toml]"""
+"""python -m distill STAGE CONFIG"""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from . import export, sample, stages
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="scanvas_distill", description=__doc__)
+    parser = argparse.ArgumentParser(prog="distill", description=__doc__)
     parser.add_argument("stage", choices=[*stages.STAGES, *stages.PRODUCTS, "run", "picture"])
-    parser.add_argument("--config", type=Path, default=Path(__file__).with_name("demo.toml"))
+    parser.add_argument("config", type=Path, help="configs/demo.toml and its neighbours")
     parser.add_argument("--prompt", default="a photo of a cat", help="picture: what to show")
     parser.add_argument("--seed", type=int, default=0, help="picture: seed of the noise")
     parser.add_argument("--size", type=int, default=128, help="picture: edge in pixels")
