@@ -1,0 +1,385 @@
+/**
+ * What can go wrong for people, one row a fault, with the tests that show that the engine lives with it. `docs/faults.md` is written
+ * from here (npm run faults); tests/faults/matrix.test.ts holds it to the tests that there are.
+ */
+
+export interface Fault {
+  id: string;
+  /** What goes wrong. */
+  fault: string;
+  /** What the engine does then. */
+  then: string;
+  /** File under tests/ and title as in its source: "describe > it". */
+  tests: readonly (readonly [file: string, title: string])[];
+  /** What no headless browser can show, and how to see it in the page. */
+  manual?: string;
+}
+
+const FAULTS = "weights/faults.test.ts";
+const SMALL = "sixteen small shards > $name > at the %s";
+const LOAD = "weights/load.test.ts";
+const MODELS = "weights/models.test.ts";
+const STORAGE = "weights/browser.test.ts";
+const ERRORS = "pipeline/errors.test.ts";
+const STEADY = "pipeline/steady.test.ts";
+const BROWSER = "browser/pipeline.test.ts";
+const ONNX = "browser/onnx.test.ts";
+const MANIFEST = "weights/manifest.test.ts";
+const HEADER = "weights/safetensors.test.ts";
+const PACKAGE = "package/package.test.ts";
+const ELEMENT = "element/element.test.ts";
+const TWELVE = "a model of twelve pieces";
+const IMPOSSIBLE = "a pipeline that is asked for the impossible";
+const CANNOT = "a model that cannot be loaded";
+const KERNELS = "kernels against their CPU twins, at default limits > * > *";
+
+export const MATRIX: readonly Fault[] = [
+  // GPU
+  {
+    id: "G1",
+    fault: "The device is lost: driver reset, sleep, reclaim",
+    then: "DeviceLostError, and the model can be loaded again",
+    tests: [[ERRORS, `${IMPOSSIBLE} > says so when the device is lost in a step, and ever after`]],
+  },
+  {
+    id: "G2",
+    fault: "Own teardown is reported as a loss",
+    then: "Nothing is reported, and every buffer is gone",
+    tests: [[STEADY, "while pictures are made > frees every buffer when it is disposed"]],
+  },
+  { id: "G3", fault: "The API lies after a loss", then: "The loss is reported, never a lack of memory", tests: [] },
+  { id: "G4", fault: "GPU memory is exhausted", then: "An error with bytes needed and in use", tests: [] },
+  {
+    id: "G5",
+    fault: "Default limits: 128 MiB bindings, 256 MiB buffers",
+    then: "Everything runs on them; what cannot is refused before anything is allocated",
+    tests: [
+      [STEADY, "while pictures are made > has exactly WebGPU's default limits, and works on them"],
+      [ERRORS, `${IMPOSSIBLE} > refuses $what, and goes on`],
+    ],
+  },
+  {
+    id: "G6",
+    fault: "No shader-f16",
+    then: "f32 arithmetic is the default, with its own memory plan; f16 variants are compiled in tests",
+    tests: [
+      ["kernels/kernels.test.ts", KERNELS],
+      ["kernels/f16.test.ts", "f16 arithmetic > compiles in every kernel that has it"],
+    ],
+  },
+  {
+    id: "G7",
+    fault: "Long work freezes the screen or trips the watchdog",
+    then: "Long kernels are cut by rows and heads, with the same bits; submits are short",
+    tests: [
+      [
+        "model/denoiser.test.ts",
+        "the denoiser in parts > $batch x $height x $width tokens: $groups groups of heads, $bands bands of rows",
+      ],
+      [
+        "model/full_size.test.ts",
+        "the full-size model > binds within $limit bytes and keeps no dispatch long at $width x $height",
+      ],
+    ],
+    manual: "No watchdog ends a dispatch on a software adapter: watch the page's frame rate while it works",
+  },
+  {
+    id: "G8",
+    fault: "Compiling stalls the first picture",
+    then: "Pipelines are compiled asynchronously, each once; the second picture compiles none",
+    tests: [
+      [
+        STEADY,
+        "while pictures are made > makes nothing but the readback of the picture when the size and the prompts are those of the last one",
+      ],
+    ],
+  },
+  {
+    id: "G9",
+    fault: "NaN or Inf becomes a black picture",
+    then: "A bit test on every block's output; the error names the first bad block, no picture is returned",
+    tests: [[ERRORS, `${IMPOSSIBLE} > $what among the weights > is traced to $says`]],
+  },
+  {
+    id: "G10",
+    fault: "f16 overflows",
+    then: "Sums and the residual stream are f32; the converter clamps and counts",
+    tests: [
+      ["numbers/half.test.ts", "f16 > clamps and counts what lies beyond +-65504"],
+      [
+        "kernels/f16.test.ts",
+        "f16 arithmetic > agrees within 2e-3 where the device has shader-f16, and is not chosen elsewhere",
+      ],
+    ],
+  },
+  { id: "G11", fault: "Wrong numbers on one GPU or driver", then: "A self-test names the kernel", tests: [] },
+  { id: "G12", fault: "A software adapter is used unseen", then: "The adapter's kind is told", tests: [] },
+  {
+    id: "G13",
+    fault: "ONNX Runtime and the engine on different devices",
+    then: "Embeddings cross as plain numbers, so no device is shared; a software adapter leaves ONNX to the CPU",
+    tests: [
+      [ONNX, "agrees with transformers on every prompt, again and again after a release"],
+      [ONNX, "leaves a software adapter for the CPU, and gives no reason to complain on the console"],
+    ],
+  },
+  {
+    id: "G14",
+    fault: "ONNX Runtime's pool grows",
+    then: "Its session is released before a picture is made",
+    tests: [[ONNX, "agrees with transformers on every prompt, again and again after a release"]],
+  },
+  {
+    id: "G15",
+    fault: "A leak over many pictures",
+    then: "Every buffer is counted; the same size has the same bytes each time",
+    tests: [[STEADY, "while pictures are made > keeps nothing over 20 pictures of two sizes"]],
+  },
+  {
+    id: "G16",
+    fault: "Concurrent calls corrupt state",
+    then: "One job at a time, in order",
+    tests: [
+      [BROWSER, "runs what is asked at once one after the other, in order; one cancelled while it waits settles first"],
+      [
+        "pipeline/scheduler.test.ts",
+        "the queue of jobs > runs one at a time, in order, whatever happens to those before",
+      ],
+    ],
+  },
+  {
+    id: "G17",
+    fault: "A stop arrives while something starts",
+    then: "The job settles within a step at any stage, and the next one is right",
+    tests: [
+      [ERRORS, `${IMPOSSIBLE} > stops within a step when cancelled $when, and goes on`],
+      [ERRORS, `${IMPOSSIBLE} > does nothing at all when the signal was aborted before`],
+      [BROWSER, "stops when the signal is aborted at $stage $step, and goes on"],
+    ],
+  },
+  { id: "G18", fault: "Many tabs, each with all its GPU memory", then: "", tests: [] },
+  { id: "G19", fault: "A tab in the background, sleep, freeze", then: "", tests: [] },
+  { id: "G20", fault: "The system kills the tab", then: "", tests: [] },
+
+  // Network and storage
+  {
+    id: "S1",
+    fault: "The storage is full",
+    then: "The model loads all the same; nothing partial stays; the numbers are told",
+    tests: [
+      [STORAGE, `${TWELVE} > with little room, in the %s > %s`],
+      [LOAD, "many shards > load although the storage has room for %s"],
+    ],
+  },
+  {
+    id: "S2",
+    fault: "The browser evicts pieces",
+    then: "Only what is missing is fetched",
+    tests: [[LOAD, "many shards > pieces that were evicted are fetched again, and they alone"]],
+  },
+  {
+    id: "S3",
+    fault: "A damaged or half file in the storage",
+    then: "Each piece is hashed when it is read, and fetched again when it is wrong",
+    tests: [[LOAD, "many shards > a stored piece that is damaged is fetched again, and it alone: %s"]],
+  },
+  {
+    id: "S4",
+    fault: "The host sends a web page with status 200",
+    then: "It is named as such, and nothing of it is stored",
+    tests: [[FAULTS, SMALL]],
+  },
+  { id: "S5", fault: "A Git LFS pointer in place of weights", then: "It is named as such", tests: [[FAULTS, SMALL]] },
+  {
+    id: "S6",
+    fault: "The host cuts large files",
+    then: "Shards of at most 32 MiB; a short body is resumed or named",
+    tests: [[FAULTS, SMALL]],
+  },
+  {
+    id: "S7",
+    fault: "The connection drops, addresses expire",
+    then: "Resumed at the last byte, by If-Range; at most 1.1 times the bytes",
+    tests: [
+      [FAULTS, SMALL],
+      [FAULTS, "sixteen small shards > every answer is cut half-way"],
+      [FAULTS, "sixteen small shards > a refused address is made anew"],
+    ],
+  },
+  {
+    id: "S8",
+    fault: "A wrong or missing Content-Length",
+    then: "Sizes come from the manifest; progress never passes its end",
+    tests: [[FAULTS, SMALL]],
+  },
+  {
+    id: "S9",
+    fault: "429 and 5xx",
+    then: "Waits as long as Retry-After says, at most four requests at once",
+    tests: [
+      [FAULTS, SMALL],
+      [LOAD, "faults > wait as long as Retry-After says"],
+      [LOAD, "many shards > come in order, at most four requests and four buffers at a time"],
+    ],
+  },
+  {
+    id: "S10",
+    fault: "The model is updated and old parts mix with new",
+    then: "Pieces are named by their hash; the old version goes when the new one is complete",
+    tests: [
+      [MODELS, "a new version > takes the place of the old one when it is there, and fetches only what changed"],
+      [MODELS, "a new version > leaves the old one whole while it is not all there"],
+      [
+        FAULTS,
+        "sixteen small shards > a file that changes for another in the middle of it is named, and stays out of the store",
+      ],
+    ],
+  },
+  {
+    id: "S11",
+    fault: "Two writers, files seen half-written",
+    then: "A rename is the commit; tabs take turns by piece",
+    tests: [
+      [STORAGE, `${TWELVE} > is shared by two tabs that load it at once, in their %s`],
+      [STORAGE, `${TWELVE} > survives the end of the worker that writes it`],
+    ],
+  },
+  {
+    id: "S12",
+    fault: "Storage handles in conflict, locks left behind",
+    then: "Waits a moment, then loads without storage; locks go with their tab",
+    tests: [
+      ["weights/store.test.ts", "a store whose file a dying worker still holds > waits for it"],
+      [
+        "weights/store.test.ts",
+        "a store whose file a dying worker still holds > gives up after a while, says so, and works again later",
+      ],
+      [STORAGE, `${TWELVE} > goes on in the second tab when the first dies amid its downloads`],
+      [LOAD, "many shards > load although the store fails at everything"],
+    ],
+  },
+  { id: "S13", fault: "Nothing works on http:// in a local network", then: "The error says why", tests: [] },
+  {
+    id: "S14",
+    fault: "The JavaScript heap holds the model twice",
+    then: "Four buffers of 8 MiB, whatever the model's size",
+    tests: [
+      [STORAGE, "a model of 256 MiB > takes less than 64 MiB of the worker, from the network and from the store"],
+    ],
+  },
+  {
+    id: "S15",
+    fault: "No network",
+    then: "A stored model loads without one",
+    tests: [
+      [STORAGE, `${TWELVE} > loads without a network in the %s`],
+      [MODELS, "a model that was loaded once > loads without a network, with one vain request"],
+    ],
+  },
+
+  // Security, worker, inputs
+  {
+    id: "X1",
+    fault: "A hostile safetensors header",
+    then: "Every check of the reference, and stricter ones",
+    tests: [
+      [HEADER, "headers, against the safetensors library > $name"],
+      [
+        HEADER,
+        "headers, against the safetensors library > accepts no mutation that the library refuses, and only sound files",
+      ],
+      [HEADER, "2,000 random mutations > does not hang on 20 MB of brackets, quotes or digits"],
+    ],
+  },
+  {
+    id: "X2",
+    fault: "A file name that leads out of the model's folder",
+    then: "Plain names only, resolved under the folder",
+    tests: [
+      [MANIFEST, "a converted model's manifest > takes only plain file names: not %j"],
+      [LOAD, "faults > of the address are named"],
+      [LOAD, "faults > by a redirect to an unencrypted address are refused"],
+    ],
+  },
+  {
+    id: "X3",
+    fault: "Swapped weights",
+    then: "SHA-256 of every piece, and of the manifest by `integrity`",
+    tests: [
+      [ERRORS, `${CANNOT} > $what`],
+      [FAULTS, SMALL],
+      [MODELS, "a model that was loaded once > loads without a request when its manifest is pinned"],
+      [ELEMENT, "takes the model that its integrity names, and no other"],
+    ],
+  },
+  { id: "X4", fault: "Markup in prompts, metadata, names, errors", then: "Text becomes text nodes only", tests: [] },
+  {
+    id: "X5",
+    fault: "A strict content security policy",
+    then: "No eval, no blob workers, no inline styles",
+    tests: [[PACKAGE, "a Vite app > breaks no rule of a strict Content Security Policy"]],
+  },
+  {
+    id: "X6",
+    fault: "The worker's script lies on another origin",
+    then: "`createWorker`, and an error that names it",
+    tests: [
+      [PACKAGE, "a static page > takes the package from another origin, by an import map and a worker of its own"],
+    ],
+  },
+  {
+    id: "X7",
+    fault: "A manifest that carries code or huge numbers",
+    then: "Data only: closed lists of keys, every number bounded",
+    tests: [
+      [MANIFEST, "a converted model's manifest > with %s is a %s"],
+      [MANIFEST, "a converted model's manifest > does not let __proto__ in as a tensor"],
+    ],
+  },
+  {
+    id: "X8",
+    fault: "A hostile tokenizer or prompt",
+    then: "No regular expressions from files; any text is tokenised or refused",
+    tests: [
+      ["text/tokenizer.test.ts", "loadTokenizer > refuses %s"],
+      ["text/tokenizer.test.ts", "tokenize > cuts a 10,000-character prompt to the length asked for"],
+    ],
+  },
+  {
+    id: "X9",
+    fault: "The worker dies, hangs or never starts",
+    then: "Every open promise is rejected with a WorkerCrashedError",
+    tests: [
+      [BROWSER, "calls a worker dead whose script is not there, soon"],
+      [BROWSER, "settles what runs when the worker dies, and all that comes after"],
+    ],
+  },
+  {
+    id: "X10",
+    fault: "Silently wrong tokens",
+    then: "The ids of transformers on every script",
+    tests: [["text/tokenizer.test.ts", "the %s tokenizer > gives the ids that transformers gives"]],
+  },
+  {
+    id: "X11",
+    fault: "An import on a server crashes",
+    then: "Importing touches no document",
+    tests: [[PACKAGE, "on a server > imports without a document, and registers nothing"]],
+  },
+  {
+    id: "X12",
+    fault: "The element is moved, removed, changed a hundred times",
+    then: "One run at a time, the last attributes win, the engine is shared",
+    tests: [
+      [ELEMENT, "makes few pictures of a hundred changes one after the other, and the last wins"],
+      [ELEMENT, "gives up when it is removed while it generates, and begins again where it is put back"],
+    ],
+  },
+  { id: "X13", fault: "A result comes too late; addresses leak", then: "", tests: [] },
+];
+
+export const ROWS: readonly string[] = [
+  ...Array.from({ length: 20 }, (_, i) => `G${i + 1}`),
+  ...Array.from({ length: 15 }, (_, i) => `S${i + 1}`),
+  ...Array.from({ length: 13 }, (_, i) => `X${i + 1}`),
+];
