@@ -1,5 +1,5 @@
 /**
- * `npm test`: everything, on a bare machine. Brings the browser and the Python environment, then runs types, lint and format, the
+ * `npm test`: everything, on a bare machine. Brings the browser, lavapipe and the Python environment, then runs types, lint and format, the
  * TypeScript tests (Node and Chromium) and the Python tests, and closes with one line that counts them all.
  */
 import { spawnSync } from "node:child_process";
@@ -8,6 +8,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ensureBrowser } from "./setup/browser.ts";
+import { ensureLavapipe } from "./setup/lavapipe.ts";
 import { ensurePython } from "./setup/python.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -28,6 +29,7 @@ function stage(name: string, program: string, args: string[], count?: () => [pas
 }
 
 ensureBrowser(say);
+ensureLavapipe(say);
 const python = ensurePython(root, say);
 const bin = (name: string): string => join(root, "node_modules", ".bin", name);
 
