@@ -1,6 +1,6 @@
 import { ScanvasError, throwIfAborted } from "./errors.ts";
 import { planMemory, type MemoryPlan } from "./gpu/plan.ts";
-import { Program, type Timing } from "./gpu/program.ts";
+import { Program, type TimeOptions, type Timing } from "./gpu/program.ts";
 import type { Gpu } from "./gpu/device.ts";
 import { Recording, type DeviceProfile } from "./gpu/recording.ts";
 import { makeTensor, type Tensor } from "./gpu/tensor.ts";
@@ -156,9 +156,9 @@ export class Session {
     return this.#passes.length;
   }
 
-  /** Dispatches and submits of one step, for benchmarks. */
-  get stepDispatches(): number {
-    return this.#recordings.step.commands.length;
+  /** Commands of one step whose label begins with `prefix`, such as "block3.": dispatches and copies. */
+  commandsOf(prefix: string): number {
+    return this.#recordings.step.commands.filter(({ label }) => label.startsWith(prefix)).length;
   }
 
   /** Allocates, compiles and binds on the device whose profile the session was recorded for. On failure everything is given back. */
@@ -225,11 +225,8 @@ export class Session {
     guidanceScale: number,
     signal?: AbortSignal,
   ): Promise<void> {
-    const gpu = this.#gpu!;
-    gpu.write(this.#step, stepValues(step, guidanceScale, this.#stepData));
-    gpu.write(this.#timestep, timestep);
-    gpu.write(this.#flag, this.#noFlag);
-    await this.#programs!.step.run(signal);
+    this.#writeStep(step, timestep, guidanceScale);
+    await this.#programs!.step.run(signal, this.#copyFlag);
     await this.#readFlag();
     throwIfAborted(signal);
   }
@@ -240,14 +237,22 @@ export class Session {
     if (!this.#programs!.decode || !this.#image)
       throw new ScanvasError("ModelConfigError", "scanvas: this model has no vae");
     gpu.write(this.#flag, this.#noFlag);
-    await this.#programs!.decode.run(signal);
+    await this.#programs!.decode.run(signal, this.#copyFlag);
     await this.#readFlag();
     return gpu.readF32(this.#image);
   }
 
-  /** GPU time of every dispatch of one step (needs `timestamp-query`). */
-  timeStep(): Promise<Timing[]> {
-    return this.#programs!.step.time();
+  /** `step`, with a pass for every dispatch: the GPU time of each (needs `timestamp-query`). */
+  async timeStep(
+    step: Step,
+    timestep: Float32Array<ArrayBuffer>,
+    guidanceScale: number,
+    between?: TimeOptions["between"],
+  ): Promise<Timing[]> {
+    this.#writeStep(step, timestep, guidanceScale);
+    const timings = await this.#programs!.step.time({ finish: this.#copyFlag, ...(between && { between }) });
+    await this.#readFlag();
+    return timings;
   }
 
   readLatents(): Promise<Float32Array<ArrayBuffer>> {
@@ -273,12 +278,21 @@ export class Session {
     checkFinite(rec, tensor, this.#flag, this.#stages.push(stage) - 1);
   }
 
+  #writeStep(step: Step, timestep: Float32Array<ArrayBuffer>, guidanceScale: number): void {
+    const gpu = this.#gpu!;
+    gpu.write(this.#step, stepValues(step, guidanceScale, this.#stepData));
+    gpu.write(this.#timestep, timestep);
+    gpu.write(this.#flag, this.#noFlag);
+  }
+
+  /** Goes with the last submit of a step: reading the flag needs no submit of its own. */
+  readonly #copyFlag = (encoder: GPUCommandEncoder): void => {
+    encoder.copyBufferToBuffer(this.#flag.buffer!, 0, this.#flagStaging!, 0, 16);
+  };
+
   async #readFlag(): Promise<void> {
     const gpu = this.#gpu!;
     const staging = this.#flagStaging!;
-    const encoder = gpu.device.createCommandEncoder({ label: "flag" });
-    encoder.copyBufferToBuffer(this.#flag.buffer!, 0, staging, 0, 16);
-    gpu.device.queue.submit([encoder.finish()]);
     await gpu.wait(staging.mapAsync(1));
     const stage = new Uint32Array(staging.getMappedRange())[0]!;
     staging.unmap();

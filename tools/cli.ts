@@ -18,6 +18,7 @@ const COMMANDS: { name: string; summary: string; load: () => Promise<CommandModu
     summary: "make up a model of full size with random weights",
     load: () => import("./synth/command.ts"),
   },
+  { name: "bench", summary: "measure speed and memory, ours and others'", load: () => import("./bench/command.ts") },
   { name: "serve", summary: "serve a directory to the browser", load: () => import("./serve.ts") },
 ];
 

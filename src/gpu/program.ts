@@ -16,6 +16,11 @@ export interface Timing {
   readonly flops: number;
 }
 
+export interface TimeOptions {
+  finish?: (encoder: GPUCommandEncoder) => void;
+  between?: (done: number) => Promise<void>;
+}
+
 /**
  * A recording made ready for one device: pipelines compiled, bind groups and uniforms built. Running it allocates nothing but
  * command encoders: one a submit, and a submit ends where it would otherwise keep the GPU busy too long for the page to draw.
@@ -70,8 +75,16 @@ export class Program {
     return new Program(gpu, recording.label, segments, uniforms);
   }
 
-  /** Submits all work, at most two submits ahead of the GPU. Resolves when the last one is submitted, not when it is done. */
-  async run(signal?: AbortSignal): Promise<void> {
+  /** Submits of one run. */
+  get submits(): number {
+    return this.#segments.length;
+  }
+
+  /**
+   * Submits all work, at most two submits ahead of the GPU. Resolves when the last one is submitted, not when it is done. `finish` adds to
+   * that last one.
+   */
+  async run(signal?: AbortSignal, finish?: (encoder: GPUCommandEncoder) => void): Promise<void> {
     const inFlight: Promise<unknown>[] = [];
     for (const segment of this.#segments) {
       throwIfAborted(signal);
@@ -91,6 +104,7 @@ export class Program {
         }
       }
       pass?.end();
+      if (segment === this.#segments.at(-1)) finish?.(encoder);
       this.gpu.device.queue.submit([encoder.finish()]);
       if (this.#segments.length > 1) inFlight.push(this.gpu.device.queue.onSubmittedWorkDone());
     }
@@ -98,11 +112,15 @@ export class Program {
     this.gpu.checkLost();
   }
 
-  /** Runs once with a pass per dispatch and returns its GPU time; needs the `timestamp-query` feature. */
-  async time(): Promise<Timing[]> {
+  /**
+   * Runs once with a pass per dispatch and returns its GPU time; needs the `timestamp-query` feature. `finish` as in `run`; `between` is
+   * waited for before each submit, with the number of dispatches that are done.
+   */
+  async time({ finish, between }: TimeOptions = {}): Promise<Timing[]> {
     const { device } = this.gpu;
     const timings: Timing[] = [];
     for (const segment of this.#segments) {
+      await between?.(timings.length);
       const steps = segment.filter((step) => "pipeline" in step);
       const querySet = device.createQuerySet({ type: "timestamp", count: Math.max(2, 2 * steps.length) });
       const size = 16 * Math.max(1, steps.length);
@@ -127,6 +145,7 @@ export class Program {
         encoder.resolveQuerySet(querySet, 0, query, resolved, 0);
         encoder.copyBufferToBuffer(resolved, 0, staging, 0, size);
       }
+      if (segment === this.#segments.at(-1)) finish?.(encoder);
       device.queue.submit([encoder.finish()]);
       await this.gpu.wait(staging.mapAsync(1));
       const ticks = new BigInt64Array(staging.getMappedRange().slice(0)); // nanoseconds

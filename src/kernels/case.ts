@@ -35,7 +35,7 @@ export interface KernelCases {
 }
 
 /** A seeded stream of numbers close to a standard normal (sum of uniforms), fast and equal everywhere. */
-export function randomArray(count: number, seed: number, scale = 1, mean = 0): Float32Array {
+export function randomArray(count: number, seed: number, scale = 1, mean = 0): Float32Array<ArrayBuffer> {
   const out = new Float32Array(count);
   let state = (seed * 2654435761 + 1) >>> 0;
   const uniform = (): number => {

@@ -19,6 +19,8 @@ export interface PreparedCase {
   readonly tensors: Record<string, Tensor>;
   readonly program: Program;
   readonly recording: Recording;
+  /** Writes the inputs again, for kernels that work in place. */
+  upload(): void;
   release(): void;
 }
 
@@ -30,26 +32,29 @@ export async function prepareCase(
 ): Promise<PreparedCase> {
   const host = kernelCase.inputs();
   const inputs: Record<string, Float32Array> = {};
+  const stored: Record<string, ArrayBufferView<ArrayBuffer>> = {};
   const tensors: Record<string, Tensor> = {};
-  for (const [name, { shape, type }] of Object.entries(host)) tensors[name] = makeTensor(name, shape, type ?? "f32");
-  for (const [name, shape] of Object.entries(kernelCase.outputs)) tensors[name] ??= makeTensor(name, shape);
-  await gpu.arena.allocate(Object.values(tensors));
-  for (const [name, { data, type }] of Object.entries(host)) {
+  for (const [name, { shape, type, data }] of Object.entries(host)) {
+    tensors[name] = makeTensor(name, shape, type ?? "f32");
     if (type === "f16") {
       const half = new Uint16Array(Math.ceil(data.length / 2) * 2);
       half.set(Array.from(data, toF16));
-      gpu.write(tensors[name]!, half);
+      stored[name] = half;
       inputs[name] = Float32Array.from(half.subarray(0, data.length), fromF16);
     } else if (type === "q8" || type === "q4") {
-      const depth = tensors[name]!.shape.at(-1)!;
+      const depth = shape.at(-1)!;
       const words = quantizeRows(Float32Array.from(data), depth, type);
-      gpu.write(tensors[name]!, words);
+      stored[name] = words;
       inputs[name] = dequantizeRows(words, depth, type);
     } else {
-      gpu.write(tensors[name]!, data as Float32Array<ArrayBuffer>);
+      stored[name] = data as Float32Array<ArrayBuffer>;
       inputs[name] = data instanceof Float32Array ? data : Float32Array.from(data);
     }
   }
+  for (const [name, shape] of Object.entries(kernelCase.outputs)) tensors[name] ??= makeTensor(name, shape);
+  await gpu.arena.allocate(Object.values(tensors));
+  const upload = (): void => Object.entries(stored).forEach(([name, data]) => gpu.write(tensors[name]!, data));
+  upload();
   const recording = new Recording(kernelCase.name, profile);
   kernelCase.record(recording, tensors);
   const plan = planMemory([recording]);
@@ -60,12 +65,42 @@ export async function prepareCase(
     tensors,
     program,
     recording,
+    upload,
     release() {
       program.dispose();
       freeWorkspace();
       gpu.arena.release(Object.values(tensors));
     },
   };
+}
+
+/** Reads the outputs of a case that has run and compares them with `expected`, its reference's answer. */
+export async function compareCase(
+  gpu: Gpu,
+  { tensors }: PreparedCase,
+  expected: Readonly<Record<string, Float32Array>>,
+): Promise<CaseResult> {
+  const errors: Record<string, number> = {};
+  let worst = "";
+  let largest = -1;
+  for (const [name, want] of Object.entries(expected)) {
+    const got = await gpu.readF32(tensors[name]!);
+    if (want.length !== elementCount(tensors[name]!.shape))
+      throw new Error(`reference of ${name}: ${want.length} values`);
+    let difference = 0;
+    let norm = 0;
+    for (let i = 0; i < want.length; i++) {
+      const delta = Math.abs(got[i]! - want[i]!);
+      difference += delta * delta;
+      norm += want[i]! * want[i]!;
+      if (!(delta <= largest)) {
+        largest = delta;
+        worst = `${name}[${i}]: got ${got[i]}, expected ${want[i]}`;
+      }
+    }
+    errors[name] = Math.sqrt(difference) / Math.max(Math.sqrt(norm), 1e-30);
+  }
+  return { errors, worst };
 }
 
 /** Runs a case once and compares with its CPU twin. */
@@ -77,28 +112,10 @@ export async function runCase(gpu: Gpu, kernelCase: KernelCase, profile?: Device
     const error = await gpu.device.popErrorScope();
     if (error) throw new Error(error.message);
     const expected = kernelCase.reference(prepared.inputs);
-    const errors: Record<string, number> = {};
-    let worst = "";
-    let largest = -1;
     for (const name of Object.keys(kernelCase.outputs)) {
-      const got = await gpu.readF32(prepared.tensors[name]!);
-      const want = expected[name]!;
-      if (want.length !== elementCount(prepared.tensors[name]!.shape))
-        throw new Error(`reference of ${name}: ${want.length} values`);
-      let difference = 0;
-      let norm = 0;
-      for (let i = 0; i < want.length; i++) {
-        const delta = Math.abs(got[i]! - want[i]!);
-        difference += delta * delta;
-        norm += want[i]! * want[i]!;
-        if (!(delta <= largest)) {
-          largest = delta;
-          worst = `${name}[${i}]: got ${got[i]}, expected ${want[i]}`;
-        }
-      }
-      errors[name] = Math.sqrt(difference) / Math.max(Math.sqrt(norm), 1e-30);
+      if (!expected[name]) throw new Error(`the reference gives no ${name}`);
     }
-    return { errors, worst };
+    return await compareCase(gpu, prepared, expected);
   } finally {
     prepared.release();
   }

@@ -141,8 +141,10 @@ export function recordDenoiser(
       offset: i * grid.batch * 6 * width,
       text: { keys: keys[i]!, values: values[i]!, mask },
     };
-    x = rec.scope(`block${i}`, () => recordBlock(rec, config, block, grid, plan, x));
-    onBlock?.(i, x);
+    rec.scope(`block${i}`, () => {
+      x = recordBlock(rec, config, block, grid, plan, x);
+      onBlock?.(i, x);
+    });
   });
 
   const normed = rec.temp("normed_final", [batch, tokens, width]);

@@ -3,7 +3,7 @@ import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { Command, Option } from "commander";
 import { ScanvasError } from "../../src/errors.ts";
-import { watchHeap } from "../bench/heap.ts";
+import { watchHeap } from "./heap.ts";
 import { megabytes } from "../inspect.ts";
 import { inPage, openSession } from "./session.ts";
 

@@ -29,7 +29,7 @@ export interface HeadlessSession {
   close(): Promise<void>;
 }
 
-const cache = process.env.SCANVAS_CACHE ?? join(homedir(), ".cache", "scanvas");
+export const cacheFolder = process.env.SCANVAS_CACHE ?? join(homedir(), ".cache", "scanvas");
 
 /** What Chromium is started with: WebGPU also where only a CPU can run it, and no calls home. */
 export const CHROMIUM_FLAGS = [
@@ -66,7 +66,9 @@ export async function openPage(
         args: [...CHROMIUM_FLAGS, "--headless=new"],
       });
     // One run at a time may use the kept profile; a second one gets a fresh one, as does who asks for it.
-    const context = await (fresh ? launch(temporary) : launch(join(cache, "profile")).catch(() => launch(temporary)));
+    const context = await (fresh
+      ? launch(temporary)
+      : launch(join(cacheFolder, "profile")).catch(() => launch(temporary)));
     closers.push(() => context.close());
     const page = context.pages()[0] ?? (await context.newPage());
     page.on("pageerror", (error) => say(`page: ${error.message}`));
@@ -126,11 +128,15 @@ export async function inPage<T>(work: () => Promise<T>): Promise<T> {
 }
 
 /** The folder itself when it is converted; else its conversion in the cache, redone by `convert` only where something changed. */
-async function convertedFolder(path: string, dtype: "f32" | "f16", say: (line: string) => void): Promise<string> {
+export async function convertedFolder(
+  path: string,
+  dtype: "f32" | "f16",
+  say: (line: string) => void,
+): Promise<string> {
   const folder = resolve(path);
   if (existsSync(join(folder, "manifest.json"))) return folder;
   const key = createHash("sha256").update(folder).digest("hex").slice(0, 8);
-  const out = join(cache, "converted", `${basename(folder)}-${dtype}-${key}`);
+  const out = join(cacheFolder, "converted", `${basename(folder)}-${dtype}-${key}`);
   const { written, notes } = await convert(folder, out, { dtype });
   if (written > 0) say(`converted ${folder} to ${dtype} in ${out}`);
   notes.forEach(say);

@@ -1,0 +1,90 @@
+/** Where a suite runs: a page in headless Chromium, or this very process on Dawn. */
+import { spawnSync } from "node:child_process";
+import { create, globals } from "webgpu";
+import { ScanvasError } from "../../src/errors.ts";
+import { withEngine } from "../engine.ts";
+import { CHROMIUM_FLAGS, inPage, openPage } from "../headless/session.ts";
+import { findBrowser, softwareDriver } from "../setup/browser.ts";
+import type { Page } from "playwright";
+import type { Environment } from "./page/device.ts";
+import type { PageApi } from "./page/main.ts";
+import type * as NodePage from "./page/node.ts";
+
+type EnginePage = typeof NodePage;
+type Calls = Pick<PageApi, keyof PageApi>;
+
+export interface Host {
+  /** Calls a function of the page's `bench`; arguments and answer are plain data. */
+  call<Name extends keyof Calls>(
+    name: Name,
+    ...args: Parameters<Calls[Name]>
+  ): Promise<Awaited<ReturnType<Calls[Name]>>>;
+  /** Undefined in Node. */
+  readonly page: Page | undefined;
+  readonly environment: Environment;
+}
+
+export type Runtime = "chromium" | "node";
+
+export async function withHost<T>(
+  runtime: Runtime,
+  say: (line: string) => void,
+  use: (host: Host) => Promise<T>,
+): Promise<T> {
+  return runtime === "node" ? inNode(use) : inChromium(say, use);
+}
+
+async function inChromium<T>(say: (line: string) => void, use: (host: Host) => Promise<T>): Promise<T> {
+  const { page, close } = await openPage("tools/bench/page/page.html", say, { fresh: true });
+  try {
+    await page.waitForFunction(() => "bench" in window, undefined, { timeout: 120_000 });
+    const call = ((name: string, ...args: unknown[]) =>
+      inPage(() =>
+        page.evaluate(
+          ([n, a]) => (window.bench as unknown as Record<string, (...list: unknown[]) => unknown>)[n]!(...a),
+          [name, args] as const,
+        ),
+      )) as Host["call"];
+    const environment: Environment = {
+      runtime: `Chromium ${page.context().browser()?.version() ?? (await page.evaluate(() => navigator.userAgent))}`,
+      flags: CHROMIUM_FLAGS,
+      ...(await call("describe")),
+    };
+    return await use({ call, page, environment });
+  } finally {
+    await close();
+  }
+}
+
+async function inNode<T>(use: (host: Host) => Promise<T>): Promise<T> {
+  Object.assign(globalThis, globals);
+  const flags = ["enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia"];
+  const gpu = create(flags);
+  if (!(await gpu.requestAdapter())) throw startedAgain();
+  return withEngine("../tools/bench/page/node.ts", async (module: EnginePage) => {
+    const api = module.start(gpu) as unknown as Record<string, (...list: unknown[]) => unknown>;
+    const call = (async (name: string, ...args: unknown[]) => {
+      if (!api[name])
+        throw new ScanvasError("InvalidArgumentError", `bench: ${name} needs a page; use --runtime chromium`);
+      return api[name](...args);
+    }) as Host["call"];
+    const environment: Environment = { runtime: `node ${process.version}, Dawn`, flags, ...(await call("describe")) };
+    return use({ call, page: undefined, environment });
+  });
+}
+
+/** No adapter: the whole command again on the browser's software driver, which a process must know of when it starts. */
+function startedAgain(): Error {
+  const browser = findBrowser();
+  if (!browser || process.env.VK_ICD_FILENAMES) {
+    return new ScanvasError(
+      "WebGPUUnavailableError",
+      "bench: Dawn found no adapter; install a Vulkan driver or a Chromium",
+    );
+  }
+  const { status } = spawnSync(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
+    env: { ...process.env, ...softwareDriver(browser) },
+    stdio: "inherit",
+  });
+  process.exit(status ?? 1);
+}

@@ -1,0 +1,15 @@
+/** The page behind `scanvas bench`. */
+import { api } from "./api.ts";
+import { peers } from "./peers.ts";
+import { pipeline } from "./pipeline.ts";
+
+const bench = { ...api, ...peers, ...pipeline };
+
+export type PageApi = typeof bench;
+
+declare global {
+  interface Window {
+    bench: PageApi;
+  }
+}
+window.bench = bench;
