@@ -37,6 +37,14 @@ export async function traceDenoiser({ gpu, denoiser }: Model, request: TraceRequ
     );
   }
 
+  const blocks = request.blocks ?? config.tokenMixers.map((_, i) => i);
+  if (!blocks.every((block, i) => config.tokenMixers[block] && block > (blocks[i - 1] ?? -1))) {
+    throw new ScanvasError(
+      "InvalidArgumentError",
+      `trace: blocks is [${blocks}], expected increasing numbers from 0 to ${config.blocks - 1}`,
+    );
+  }
+
   const tensors = {
     latents: makeTensor("latents", latent.shape),
     embeds: makeTensor("embeds", embeds.shape),
@@ -58,11 +66,12 @@ export async function traceDenoiser({ gpu, denoiser }: Model, request: TraceRequ
     config.additionalConditions ? tensors.sizes : undefined,
     conditions,
   );
-  recordDenoiser(recording, config, weights, { ...tensors, conditions }, tensors.output, (block, x) => {
+  const keep = (block: number, x: Tensor): void => {
     const copy = makeTensor(`hidden${block}`, x.shape);
     hidden.push(copy);
     recording.copy(x, copy);
-  });
+  };
+  recordDenoiser(recording, config, weights, { ...tensors, conditions }, tensors.output, keep, blocks);
 
   const own = [...Object.values(tensors), ...conditionTensors(conditions), ...hidden];
   let free: (() => void) | undefined;
@@ -80,12 +89,12 @@ export async function traceDenoiser({ gpu, denoiser }: Model, request: TraceRequ
     gpu.write(tensors.rowTable, positionTable(config, rows, columns));
     gpu.write(tensors.sizes, timestepEmbedding([height * VAE_FACTOR, width * VAE_FACTOR, height / width]));
     await program.run();
-    const [eps, ...blocks] = (await gpu.read([tensors.output, ...hidden])).map((buffer) => new Float32Array(buffer));
-    const all = new Float32Array(blocks.reduce((n, block) => n + block.length, 0));
-    blocks.forEach((block, i) => all.set(block, i * block.length));
+    const [eps, ...states] = (await gpu.read([tensors.output, ...hidden])).map((buffer) => new Float32Array(buffer));
+    const all = new Float32Array(states.reduce((n, state) => n + state.length, 0));
+    states.forEach((state, i) => all.set(state, i * state.length));
     return {
       eps: { dtype: "F32", shape: [...latent.shape], data: eps! },
-      hidden: { dtype: "F32", shape: [config.blocks, batch, rows * columns, config.width], data: all },
+      hidden: { dtype: "F32", shape: [blocks.length, batch, rows * columns, config.width], data: all },
     };
   } finally {
     program?.dispose();

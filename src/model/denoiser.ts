@@ -104,7 +104,8 @@ export interface DenoiserInputs {
 }
 
 /**
- * One forward pass: eps (or v) [B, C, h, w]. `onBlock` sees the residual stream [B, T, D] after each block (finite checks, traces).
+ * One forward pass: eps (or v) [B, C, h, w]. `onBlock` sees the residual stream [B, T, D] after each block (finite checks, traces). `only`: the blocks
+ * that run, for measuring and parity work; default all.
  * The figure to have in mind is PixArt-alpha's (arXiv 2310.00426), with the self-attention of most blocks replaced by a scan.
  */
 export function recordDenoiser(
@@ -114,6 +115,7 @@ export function recordDenoiser(
   inputs: DenoiserInputs,
   output: Tensor,
   onBlock?: (block: number, hidden: Tensor) => void,
+  only?: readonly number[],
 ): void {
   const { width, patchSize } = config;
   const [batch, , latentHeight, latentWidth] = output.shape as [number, number, number, number];
@@ -133,6 +135,7 @@ export function recordDenoiser(
   );
 
   config.tokenMixers.forEach((mixer, i) => {
+    if (only && !only.includes(i)) return;
     const { keys, values, mask } = inputs.conditions;
     const block = {
       mixer,

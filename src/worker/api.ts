@@ -183,9 +183,11 @@ export interface TraceRequest {
   embeds: NamedTensor; // [B, L, caption]
   mask: NamedTensor; // [B, L]
   t: number[]; // [B]
+  /** Blocks that run, in increasing order; the others are left out. Default: all. */
+  blocks?: number[];
 }
 
 export interface TraceResult {
   eps: NamedTensor; // [B, C, h, w]
-  hidden: NamedTensor; // [blocks, B, T, D]
+  hidden: NamedTensor; // [blocks that ran, B, T, D]
 }

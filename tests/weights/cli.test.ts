@@ -74,8 +74,8 @@ describe("scanvas", () => {
       ["convert", "/tmp", "--out", "/tmp/x", "--threads", "0"],
       /^error: option '--threads <n>' argument '0' is invalid/,
     ],
-    [["synth", "--out", "/tmp/x"], /^error: required option '--config <name>' not specified\n/],
-    [["synth", "--config", "t6", "--out", "/tmp/x"], /^error: option '--config <name>' argument 't6' is invalid/],
+    [["synth", "--out", "/tmp/x"], /^error: required option '--config <names...>' not specified\n/],
+    [["synth", "--config", "t6", "--out", "/tmp/x"], /^error: option '--config <names...>' argument 't6' is invalid/],
     [
       ["synth", "--config", "t2md", "--out", "/tmp/x", "--dtype", "int3"],
       /^error: option '--dtype <type>' argument 'int3'/,

@@ -1,10 +1,13 @@
 /** The page behind `scanvas generate` and `scanvas trace`: the public API, as any site would use it, with tensors as base64 to cross to Node. */
 import {
   load,
+  plan,
   type GenerateRequest,
   type LoadOptions,
   type NamedTensor,
   type Pipeline,
+  type Plan,
+  type PlanOptions,
   type Progress,
 } from "../../src/index.ts";
 
@@ -27,7 +30,9 @@ declare global {
 let pipeline: Pipeline | undefined;
 
 const headless = {
+  /** A model loaded before is given up. */
   async load(url: string, options: PageLoadOptions) {
+    await pipeline?.dispose();
     pipeline = await load(url, { ...options, onProgress: window.onScanvasProgress });
     return pipeline.info;
   },
@@ -43,6 +48,37 @@ const headless = {
 
   async embed(prompts: string[]) {
     return toBase64(await pipeline!.embed(prompts, { onProgress: window.onScanvasProgress }));
+  },
+
+  plan: (url: string, request: Omit<PlanOptions, "signal" | "createWorker">): Promise<Plan> => plan(url, request),
+
+  /** `generate` up to its first step: everything that its size needs is then allocated, and stays so. */
+  async reserve(request: GenerateRequest): Promise<void> {
+    const controller = new AbortController();
+    const onProgress = ({ stage }: Progress): void => void (stage === "denoise" && controller.abort());
+    await pipeline!.generate(request, { signal: controller.signal, onProgress }).catch((error: Error) => {
+      if (error.name !== "AbortError") throw error;
+    });
+  },
+
+  /** One forward pass through `blocks` alone, at a size in pixels, on made-up latents and text: is it finite, and how long did it take? */
+  async runBlocks(height: number, width: number, blocks: number[], textTokens: number, captionChannels: number) {
+    const noise = (shape: number[]): NamedTensor => {
+      let seed = 1;
+      const random = (): number => (seed = (seed * 48271) % 0x7fffffff) / 0x7fffffff;
+      const count = shape.reduce((a, b) => a * b, 1);
+      return { dtype: "F32", shape, data: Float32Array.from({ length: count }, () => 2 * random() - 1) };
+    };
+    const began = performance.now();
+    const { eps, hidden } = await pipeline!.trace({
+      latent: noise([1, 4, height / 8, width / 8]),
+      embeds: noise([1, textTokens, captionChannels]),
+      mask: { dtype: "F32", shape: [1, textTokens], data: new Float32Array(textTokens).fill(1) },
+      t: [500],
+      blocks,
+    });
+    const isFinite = [eps, hidden].every(({ data }) => (data as Float32Array).every(Number.isFinite));
+    return { isFinite, tokens: hidden.shape[2]!, seconds: (performance.now() - began) / 1000 };
   },
 
   async trace(inputs: { latent: WireTensor; embeds: WireTensor; mask: WireTensor; t: number[] }) {

@@ -17,8 +17,10 @@ export interface HeadlessOptions {
   /** A converted folder, a pipeline directory (converted into the cache first), or a URL. */
   model: string;
   dtype: "f32" | "f16";
-  /** Passed on to `load`. */
+  /** Passed on to `load`; a promptPack may be relative to the model. */
   load?: PageLoadOptions;
+  /** A browser profile of its own, so that nothing is kept from earlier runs. */
+  fresh?: boolean;
   say: (line: string) => void;
   onProgress?: (progress: Progress) => void;
 }
@@ -26,6 +28,8 @@ export interface HeadlessOptions {
 export interface HeadlessSession {
   readonly page: Page;
   readonly info: ModelInfo;
+  /** Address of the model's folder. */
+  readonly url: string;
   close(): Promise<void>;
 }
 
@@ -84,12 +88,24 @@ export async function openPage(
 }
 
 /** Opens the page of `generate` and `trace` with a model loaded. */
-export async function openSession({ model, dtype, load, say, onProgress }: HeadlessOptions): Promise<HeadlessSession> {
+export async function openSession({
+  model,
+  dtype,
+  load = {},
+  say,
+  onProgress,
+  fresh,
+}: HeadlessOptions): Promise<HeadlessSession> {
   const served = /^https?:/.test(model) ? undefined : await serveDirectory(await convertedFolder(model, dtype, say));
-  const { page, close: closePage } = await openPage("tools/headless/page.html", say).catch(async (error: unknown) => {
-    await served?.close();
-    throw error;
-  });
+  const { page, close: closePage } = await openPage("tools/headless/page.html", say, { fresh }).catch(
+    async (error: unknown) => {
+      await served?.close();
+      throw error;
+    },
+  );
+  const url = served?.url ?? model;
+  const { promptPack } = load;
+  const options = { ...load, ...(promptPack && { promptPack: new URL(promptPack, url).href }) };
   const close = async (): Promise<void> => {
     await closePage();
     await served?.close();
@@ -97,18 +113,13 @@ export async function openSession({ model, dtype, load, say, onProgress }: Headl
   try {
     await page.exposeFunction("onScanvasProgress", (progress: Progress) => onProgress?.(progress));
     await page.waitForFunction(() => "headless" in window);
-    const info = await inPage(() =>
-      page.evaluate(([url, options]) => window.headless.load(url, options), [
-        served?.url ?? model,
-        load ?? {},
-      ] as const),
-    );
+    const info = await inPage(() => page.evaluate((args) => window.headless.load(...args), [url, options] as const));
     if (info.adapter.isSoftware) {
       say(
         `no GPU found: running on a software adapter (${info.adapter.architecture}); this is slow, a GPU takes seconds or less`,
       );
     }
-    return { page, info, close };
+    return { page, info, url, close };
   } catch (error) {
     await close();
     throw error;

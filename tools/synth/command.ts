@@ -5,12 +5,12 @@ import { positive, printShard } from "../convert/command.ts";
 import { convert } from "../convert/convert.ts";
 import { parseDtypes } from "../convert/dtypes.ts";
 import { printStats } from "../convert/report.ts";
-import { CONFIGS, withLayers } from "./configs.ts";
+import { CONFIGS, withLayers, type Components } from "./configs.ts";
 import type { PipelineDtype } from "./synth.ts";
 import { synth, syntheticPipeline } from "./synth.ts";
 
 interface Options {
-  config: keyof typeof CONFIGS;
+  config: (keyof typeof CONFIGS)[];
   out: string;
   dtype: string;
   layers?: number;
@@ -24,7 +24,11 @@ export function command(): Command {
     "a converted directory, without the full form ever being there";
   return new Command("synth")
     .description("Make up a model of full size with seeded random weights, to measure speed and memory with")
-    .addOption(new Option("--config <name>", "which model").choices(Object.keys(CONFIGS)).makeOptionMandatory())
+    .addOption(
+      new Option("--config <names...>", "which models: all their parts in one")
+        .choices(Object.keys(CONFIGS))
+        .makeOptionMandatory(),
+    )
     .requiredOption("--out <directory>", "where to write")
     .option("--dtype <type>", dtype, checkDtype, "bf16")
     .option("--layers <n>", "only the first n blocks of the transformer and the text encoder", positive)
@@ -35,7 +39,7 @@ export function command(): Command {
 
 async function run({ config, out, dtype, layers, seed, threads }: Options): Promise<void> {
   const start = performance.now();
-  const all = CONFIGS[config];
+  const all: Components = Object.assign({}, ...config.map((name) => CONFIGS[name]));
   const pipeline = syntheticPipeline(layers === undefined ? all : withLayers(all, layers), seed);
   if (isQuantised(dtype)) {
     const { manifest, read } = await convert(pipeline, out, { dtype, threads, onShard: printShard });

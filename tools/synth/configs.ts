@@ -97,7 +97,7 @@ export type Components = Partial<Record<ComponentName, JsonObject>>;
 
 const pixart: JsonObject = { ...transformer, _class_name: "PixArtTransformer2DModel" };
 
-/** Components by the name that --config takes. */
+/** Components by the name that --config takes; several names make one model of their components. */
 export const CONFIGS = {
   t2md: { transformer: t2md },
   pixart: { transformer: pixart },
