@@ -12,15 +12,18 @@ import { convert } from "./convert.ts";
 export interface Calibration {
   prompt: string;
   embeddings: number;
-  /** Of the first step's noise, from f32's embeddings: the transformer alone. */
+  /** Of all steps' noise, from the embeddings and latents of f32: the transformer alone. */
   eps: number;
   latents: number;
   psnr: number;
 }
 
-/** What one prompt gives. */
+/** What one prompt gives; the first three are what the transformer was asked. */
 interface Sample {
   embeds: WireTensor;
+  /** At the beginning of every step, [STEPS, C, h, w]. */
+  starts: WireTensor;
+  timesteps: number[];
   eps: Float32Array;
   latents: Float32Array;
   image: Float32Array;
@@ -73,7 +76,7 @@ export async function calibrate(
   }
 }
 
-/** `reference` gives the embeddings that eps is measured on; the model's own when there is none. */
+/** `reference` gives what eps is measured on; the model's own when there is none. */
 async function runAll(
   model: string,
   prompts: string[],
@@ -83,30 +86,42 @@ async function runAll(
   const session = await openSession({ model, dtype: "f32", say });
   try {
     const samples: Sample[] = [];
-    for (const [i, prompt] of prompts.entries()) samples.push(await run(session, prompt, reference?.[i].embeds));
+    for (const [i, prompt] of prompts.entries()) samples.push(await run(session, prompt, reference?.[i]));
     return samples;
   } finally {
     await session.close();
   }
 }
 
-async function run({ page }: HeadlessSession, prompt: string, reference?: WireTensor): Promise<Sample> {
+async function run({ page }: HeadlessSession, prompt: string, reference?: Sample): Promise<Sample> {
   const request = { prompt, seed: SEED, numInferenceSteps: STEPS, trace: true };
   const { trace } = await inPage(() => page.evaluate((r) => window.headless.generate(r), request));
-  const { prompt_embeds: embeds, noise, timesteps, latents, image } = trace!;
-  const steps = Buffer.from(timesteps.base64, "base64");
-  const timestep = timesteps.dtype === "I64" ? Number(steps.readBigInt64LE()) : steps.readFloatLE();
-  const given = reference ?? embeds;
-  const mask: WireTensor = {
-    dtype: "F32",
-    shape: given.shape.slice(0, 2),
-    base64: Buffer.from(new Float32Array(given.shape[1]).fill(1).buffer).toString("base64"),
+  const { prompt_embeds: embeds, noise, latents, image } = trace!;
+  const bytes = Buffer.from(trace!.timesteps.base64, "base64");
+  const isInteger = trace!.timesteps.dtype === "I64";
+  const timesteps = Array.from({ length: STEPS }, (_, i) =>
+    isInteger ? Number(bytes.readBigInt64LE(8 * i)) : bytes.readFloatLE(4 * i),
+  );
+  const after = floats(latents);
+  const size = after.length / STEPS;
+  const starts = wire([STEPS, ...noise.shape.slice(1)], [floats(noise), after.subarray(0, -size)]);
+  const asked = reference ?? { embeds, starts, timesteps };
+  const [, tokens, width] = asked.embeds.shape;
+  const inputs = {
+    latent: asked.starts,
+    embeds: wire([STEPS, tokens, width], Array<Float32Array>(STEPS).fill(floats(asked.embeds))),
+    mask: wire([STEPS, tokens], [new Float32Array(STEPS * tokens).fill(1)]),
+    t: asked.timesteps,
   };
-  const inputs = { latent: noise, embeds: given, mask, t: [timestep] };
   const eps = await inPage(() => page.evaluate(async (r) => (await window.headless.trace(r)).eps, inputs));
-  const last = floats(latents).subarray(-floats(noise).length);
-  return { embeds, eps: floats(eps), latents: last, image: floats(image) };
+  return { embeds, starts, timesteps, eps: floats(eps), latents: after.subarray(-size), image: floats(image) };
 }
+
+const wire = (shape: number[], parts: readonly Float32Array[]): WireTensor => ({
+  dtype: "F32",
+  shape,
+  base64: Buffer.concat(parts.map((part) => new Uint8Array(part.slice().buffer))).toString("base64"),
+});
 
 function floats({ base64 }: WireTensor): Float32Array {
   return new Float32Array(new Uint8Array(Buffer.from(base64, "base64")).buffer);
@@ -122,11 +137,10 @@ function relative(got: Float32Array, want: Float32Array): number {
   return Math.sqrt(difference / norm);
 }
 
-/** Of pictures in -1..1, as they are shown: clamped. */
+/** Of pictures in 0..1. */
 function psnr(got: Float32Array, want: Float32Array): number {
-  const shown = (value: number): number => Math.min(1, Math.max(-1, value));
-  const error = want.reduce((sum, value, i) => sum + (shown(got[i]) - shown(value)) ** 2, 0) / want.length;
-  return 10 * Math.log10(4 / error);
+  const error = want.reduce((sum, value, i) => sum + (got[i] - value) ** 2, 0) / want.length;
+  return 10 * Math.log10(1 / error);
 }
 
 export function printCalibration(rows: Calibration[]): void {
