@@ -20,6 +20,7 @@ import {
   type Manifest,
   type TensorEntry,
 } from "./weights/manifest.ts";
+import { staysPrecise } from "./weights/precision.ts";
 import type { Plan, PlanRequest } from "./worker/api.ts";
 
 /** GPU memory that is assumed when nobody says how much there is: WebGPU does not. */
@@ -30,15 +31,18 @@ export const textTokensOf = ({ className }: Manifest): number => (className === 
 
 /** Every tensor of a component as the GPU will hold it, without memory. `dtype`: as if the component had been converted to it. */
 export function weightTensors(manifest: Manifest, name: ComponentName, dtype?: ComponentDtype): Map<string, Tensor> {
-  const entries = Object.entries(manifest.components[name]!.tensors);
-  return new Map(entries.map(([key, entry]) => [key, makeTensor(key, entry.shape, storage(entry, dtype))]));
-}
-
-function storage(entry: TensorEntry, dtype: ComponentDtype | undefined): TensorType {
-  const own = entry.dtype.toLowerCase() as TensorType;
-  if (!dtype || own === "f32") return own; // sensitive tensors are f32 in every model
-  const quantised = dtype === "q8" || dtype === "q4";
-  return quantised && entry.shape.length === 2 && entry.shape[1]! % 32 !== 0 ? "f16" : dtype;
+  const { tensors, config } = manifest.components[name]!;
+  const blocks = name === "transformer" ? parseDenoiserConfig(config).blocks : 0;
+  const typeOf = (key: string, entry: TensorEntry): TensorType => {
+    const own = entry.dtype.toLowerCase() as TensorType;
+    if (!dtype || own === "f32") return own; // sensitive tensors are f32 in every model
+    const quantised = dtype === "q8" || dtype === "q4";
+    if (quantised && (entry.shape.length !== 2 || entry.shape[1]! % 32 !== 0)) return "f16";
+    return dtype === "q4" && staysPrecise(key, blocks) ? "q8" : dtype;
+  };
+  return new Map(
+    Object.entries(tensors).map(([key, entry]) => [key, makeTensor(key, entry.shape, typeOf(key, entry))]),
+  );
 }
 
 /** @throws InvalidArgumentError, ModelConfigError or TensorError as `load` and `generate` would; a size that does not fit is a verdict */

@@ -4,12 +4,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadModel, type Model } from "../../src/load.ts";
 import { readSafetensors } from "../../src/weights/safetensors.ts";
+import type { ComponentDtype } from "../../src/weights/manifest.ts";
 import { convert } from "../../tools/convert/convert.ts";
 import { serveDirectory } from "../../tools/serve.ts";
 import { dawn } from "../kernels/gpu.ts";
 
 /** Converts `folder`, serves it and loads it onto a device with default limits. */
-export async function loadGolden(folder: string, dtype: "f32" | "f16" = "f32"): Promise<Model> {
+export async function loadGolden(folder: string, dtype: ComponentDtype = "f32"): Promise<Model> {
   const out = await mkdtemp(join(tmpdir(), "scanvas-golden-"));
   await convert(folder, out, { dtype });
   const server = await serveDirectory(out);

@@ -31,6 +31,13 @@ describe("the plan of the shipped model", () => {
     );
   });
 
+  it("knows what another conversion of it would take", async () => {
+    const out = await scratch();
+    await convert(SHIPPED, out, { dtype: "q4,vae=q4" });
+    const q4 = parseManifest(await readFile(join(out, "manifest.json"), "utf8"));
+    expect(plan(manifest, { dtype: "q4" }).weights).toEqual(plan(q4).weights);
+  });
+
   it("streams the text encoder when that is what it takes, and says what would fit when nothing does", () => {
     const whole = plan(manifest, { textEncoder: "resident" });
     const streamed = plan(manifest, { textEncoder: "streamed" });

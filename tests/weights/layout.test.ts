@@ -1,9 +1,10 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
-import type { JsonObject } from "../../src/weights/manifest.ts";
+import type { ComponentName, JsonObject } from "../../src/weights/manifest.ts";
 import { readSafetensors } from "../../src/weights/safetensors.ts";
 import { componentLayout, expectedTensors } from "../../tools/convert/layout.ts";
+import { CONFIGS } from "../../tools/synth/configs.ts";
 import { GOLDEN, models } from "./fixtures.ts";
 
 /** Names and shapes by config, sorted. */
@@ -53,10 +54,23 @@ describe("outputs", () => {
       for (const { name, shape, dtype } of outputs) {
         if (dtype !== "F32") expect(shape.length === 2 && shape[1] % 4 === 0, name).toBe(true);
         const sensitive = /bias|norm|scale_shift|pos_embed|adaln_single|^proj_out|A_log|\.D$|conv1d/.test(name);
-        expect(dtype, name).toBe(sensitive ? "F32" : name === "shared.weight" ? "table" : "weight");
+        if (sensitive) expect(dtype, name).toBe("F32");
+        else expect(["weight", "precise"], name).toContain(dtype);
       }
     },
   );
+
+  it("stay at 8 bits where errors are felt most: both ends of the transformer, its text input, T5's table", () => {
+    const precise = (component: ComponentName, config: JsonObject) =>
+      componentLayout(component, config)
+        .filter(({ dtype }) => dtype === "precise")
+        .map(({ name }) => name.replace(/^(transformer_blocks\.\d+|caption_projection)\..*/, "$1"));
+    expect(new Set(precise("transformer", CONFIGS.t2md.transformer))).toEqual(
+      new Set(["caption_projection", "transformer_blocks.0", "transformer_blocks.27"]),
+    );
+    expect(precise("text_encoder", CONFIGS["t5-xxl"].text_encoder)).toEqual(["shared.weight"]);
+    expect(precise("vae", CONFIGS["sdxl-vae"].vae)).toEqual([]);
+  });
 
   it("come block by block", () => {
     const names = componentLayout("transformer", models.pixart.config).map(({ name }) => name);

@@ -152,7 +152,7 @@ describe("what is stored as what", () => {
       "Q4",
     ]);
     expect(stored({ shape: [5, 36] }, "q4")).toBe("F16");
-    expect(stored({ dtype: "table" }, "q4")).toBe("Q8");
+    expect(stored({ dtype: "precise" }, "q4")).toBe("Q8");
     expect(stored({ dtype: "F32" }, "q4")).toBe("F32");
   });
 });

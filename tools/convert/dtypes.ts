@@ -33,5 +33,5 @@ export function parseDtypes(text: string): Dtypes {
 export function storedDtype({ dtype: kind, shape }: Output, dtype: ComponentDtype): WeightDtype {
   if (kind === "F32" || dtype === "f32") return "F32";
   if (dtype === "f16" || shape.length !== 2 || shape[1] % 32) return "F16";
-  return dtype === "q8" || kind === "table" ? "Q8" : "Q4";
+  return dtype === "q8" || kind === "precise" ? "Q8" : "Q4";
 }

@@ -4,6 +4,7 @@
  * `produce.ts` carries the recipes out. Output order is the order in which the engine needs the tensors.
  */
 import type { ComponentName, JsonObject } from "../../src/weights/manifest.ts";
+import { staysPrecise } from "../../src/weights/precision.ts";
 import type { DenoiserConfig, ImageConfig, TextConfig } from "./config.ts";
 import { denoiserConfig, imageConfig, textConfig } from "./config.ts";
 
@@ -27,13 +28,13 @@ export type Recipe =
   | { kind: "zeros" };
 
 /**
- * dtype "weight" is what the user asked for, "F32" the tensors that are too sensitive or too small to be anything else. A
- * "table" is looked up, not multiplied, so that its errors do not average out: never below q8.
+ * dtype "weight" is what the user asked for, "F32" the tensors that are too sensitive or too small to be anything else. "precise"
+ * is never below q8 (src/weights/precision.ts).
  */
 export interface Output {
   name: string;
   shape: number[];
-  dtype: "weight" | "table" | "F32";
+  dtype: "weight" | "precise" | "F32";
   recipe: Recipe;
 }
 
@@ -42,6 +43,13 @@ export type Has = (name: string) => boolean;
 
 /** Every output of a component. @throws ModelConfigError for a config the engine has no code for */
 export function componentLayout(component: ComponentName, config: JsonObject, has: Has = () => true): Output[] {
+  const blocks = component === "transformer" ? denoiserConfig(config).mixers.length : 0;
+  return outputsOf(component, config, has).map((output) =>
+    output.dtype === "weight" && staysPrecise(output.name, blocks) ? { ...output, dtype: "precise" } : output,
+  );
+}
+
+function outputsOf(component: ComponentName, config: JsonObject, has: Has): Output[] {
   if (component === "transformer") return denoiserLayout(denoiserConfig(config), has);
   if (component === "text_encoder") return textLayout(textConfig(config));
   return imageLayout(imageConfig(config));
@@ -198,7 +206,7 @@ function mamba(block: string, { d, mamba: m }: DenoiserConfig, has: Has): Output
 
 function textLayout(c: TextConfig): Output[] {
   const table = { name: "shared.weight", shape: [c.vocab, c.d], aliases: ["encoder.embed_tokens.weight"] };
-  const outputs: Output[] = [{ ...same(table), dtype: "table" }];
+  const outputs: Output[] = [{ ...same(table), dtype: "weight" }];
   for (let i = 0; i < c.layers; i++) {
     const attention = `encoder.block.${i}.layer.0.SelfAttention`;
     const dense = `encoder.block.${i}.layer.1.DenseReluDense`;
