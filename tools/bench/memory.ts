@@ -7,7 +7,7 @@ import { Command, InvalidArgumentError, Option } from "commander";
 import type { GenerateRequest, Plan } from "../../src/index.ts";
 import { inPage, openSession } from "../headless/session.ts";
 import { megabytes } from "../inspect.ts";
-import { watchHeap } from "./heap.ts";
+import { watchHeap } from "../headless/heap.ts";
 
 interface Options {
   model: string;
@@ -74,6 +74,7 @@ const session = await openSession({
 try {
   const { page, url, info } = session;
   const cold = (performance.now() - began) / 1000;
+  await page.evaluate(() => window.headless.dispose());
   const stopWatching = await watchHeap(page);
   const warmBegan = performance.now();
   await inPage(() => page.evaluate((args) => window.headless.load(...args), [url, absolutePack(url)] as const));

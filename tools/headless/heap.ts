@@ -19,7 +19,7 @@ export async function watchHeap(page: Page): Promise<() => Promise<HeapGrowth>> 
   const workers = await attachWorkers(cdp);
   const total = async (): Promise<number> => {
     const own = (await cdp.send("Runtime.getHeapUsage")) as Usage;
-    const theirs = await Promise.all(workers.map((ask) => ask()));
+    const theirs = await Promise.all([...workers].map((ask) => ask()));
     return [own, ...theirs].reduce((sum, usage) => sum + usage.usedSize + (usage.backingStorageSize ?? 0), 0);
   };
   const collect = (): Promise<unknown> => cdp.send("HeapProfiler.collectGarbage");
@@ -41,27 +41,41 @@ export async function watchHeap(page: Page): Promise<() => Promise<HeapGrowth>> 
   };
 }
 
-/** One function for each worker of the page, also those that start later. */
-async function attachWorkers(cdp: CDPSession): Promise<(() => Promise<Usage>)[]> {
-  const workers: (() => Promise<Usage>)[] = [];
-  const answers = new Map<string, (usage: Usage) => void>();
+type Ask = () => Promise<Usage>;
+
+/** One function for each worker that is alive; workers come and go. */
+async function attachWorkers(cdp: CDPSession): Promise<Iterable<Ask>> {
+  const workers = new Map<string, Ask>();
+  const answers = new Map<string, Map<number, (usage: Usage) => void>>();
   let next = 0;
   cdp.on("Target.attachedToTarget", ({ sessionId }) => {
-    workers.push(
+    const waiting = new Map<number, (usage: Usage) => void>();
+    answers.set(sessionId, waiting);
+    workers.set(
+      sessionId,
       () =>
         new Promise((resolve) => {
           const id = next++;
-          answers.set(`${sessionId} ${id}`, resolve);
+          waiting.set(id, resolve);
           const message = JSON.stringify({ id, method: "Runtime.getHeapUsage" });
-          cdp.send("Target.sendMessageToTarget", { sessionId, message }).catch(() => resolve({ usedSize: 0 })); // the worker has ended
+          cdp.send("Target.sendMessageToTarget", { sessionId, message }).catch(() => resolve(NOTHING));
         }),
     );
   });
+  cdp.on("Target.detachedFromTarget", ({ sessionId }) => {
+    workers.delete(sessionId);
+    for (const resolve of answers.get(sessionId)?.values() ?? []) resolve(NOTHING);
+    answers.delete(sessionId);
+  });
   cdp.on("Target.receivedMessageFromTarget", ({ sessionId, message }) => {
     const { id, result } = JSON.parse(message) as { id: number; result?: Usage };
-    answers.get(`${sessionId} ${id}`)?.(result ?? { usedSize: 0 });
-    answers.delete(`${sessionId} ${id}`);
+    const waiting = answers.get(sessionId);
+    waiting?.get(id)?.(result ?? NOTHING);
+    waiting?.delete(id);
   });
   await cdp.send("Target.setAutoAttach", { autoAttach: true, waitForDebuggerOnStart: false, flatten: false });
-  return workers;
+  return { [Symbol.iterator]: () => workers.values() };
 }
+
+/** Of a worker that has ended. */
+const NOTHING: Usage = { usedSize: 0 };

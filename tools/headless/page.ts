@@ -30,9 +30,7 @@ declare global {
 let pipeline: Pipeline | undefined;
 
 const headless = {
-  /** A model loaded before is given up. */
   async load(url: string, options: PageLoadOptions) {
-    await pipeline?.dispose();
     pipeline = await load(url, { ...options, onProgress: window.onScanvasProgress });
     return pipeline.info;
   },
@@ -43,6 +41,8 @@ const headless = {
     for (const image of images) pngs.push(toBase64(new Uint8Array(await (await image.toBlob()).arrayBuffer())));
     return { ...rest, pngs, trace: trace && mapValues(trace, toWire) };
   },
+
+  dispose: () => pipeline?.dispose(),
 
   memory: () => pipeline!.gpuMemory(),
 
