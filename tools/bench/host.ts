@@ -6,6 +6,7 @@ import { withEngine } from "../engine.ts";
 import { CHROMIUM_FLAGS, inPage, openPage } from "../headless/session.ts";
 import { findBrowser, softwareDriver } from "../setup/browser.ts";
 import type { Page } from "playwright";
+import { cpuSeconds, gpuProcess } from "./cpu.ts";
 import type { Environment } from "./page/device.ts";
 import type { PageApi } from "./page/main.ts";
 import type * as NodePage from "./page/node.ts";
@@ -45,6 +46,8 @@ async function inChromium<T>(say: (line: string) => void, use: (host: Host) => P
           [name, args] as const,
         ),
       )) as Host["call"];
+    const pid = gpuProcess();
+    if (pid !== undefined) await page.exposeFunction("cpuSeconds", () => cpuSeconds(pid));
     const environment: Environment = {
       runtime: `Chromium ${page.context().browser()?.version() ?? (await page.evaluate(() => navigator.userAgent))}`,
       flags: CHROMIUM_FLAGS,
@@ -62,6 +65,7 @@ async function inNode<T>(use: (host: Host) => Promise<T>): Promise<T> {
   const gpu = create(flags);
   if (!(await gpu.requestAdapter())) throw startedAgain();
   return withEngine("../tools/bench/page/node.ts", async (module: EnginePage) => {
+    Object.assign(globalThis, { cpuSeconds: () => Promise.resolve(cpuSeconds(process.pid)) });
     const api = module.start(gpu) as unknown as Record<string, (...list: unknown[]) => unknown>;
     const call = (async (name: string, ...args: unknown[]) => {
       if (!api[name])

@@ -3,21 +3,26 @@ import { randomArray } from "../../../src/kernels/case.ts";
 import { loadModel, type Model } from "../../../src/load.ts";
 import { timestepEmbedding } from "../../../src/model/embeddings.ts";
 import { Session } from "../../../src/session.ts";
-import { ceilings, gpuSource } from "./device.ts";
+import { gpuSource } from "./device.ts";
 
 export interface StepTiming {
   /** GPU seconds of each block, and of all that is outside of the blocks. */
   blocks: number[];
   rest: number;
   /**
-   * The same as multiply-adds that the ceiling would have done meanwhile, probed every two seconds: where the device is a CPU that others use
-   * too, these stay comparable from minute to minute.
+   * The same in CPU seconds of the process that the device lives in, where that device is a CPU: what other programs do meanwhile does not
+   * count. On a GPU, equal to `blocks` and `rest`.
    */
   work: { blocks: number[]; rest: number };
   /** GPU seconds and operations by kernel, over all of the step. */
   kernels: Record<string, { seconds: number; flops: number }>;
   /** Equal for equal latents. */
   digest: string;
+}
+
+declare global {
+  /** Given by the suite where it can read it. */
+  var cpuSeconds: (() => Promise<number>) | undefined;
 }
 
 const models = new Map<string, Model>();
@@ -54,31 +59,33 @@ export async function timeStep(name: string): Promise<StepTiming> {
   const { config } = models.get(name)!.denoiser!;
   const { height, width } = session!.shape;
   session!.start(randomArray((config.inChannels * height * width) / 64, 2));
-  const probe = await ceilings(models.get(name)!.gpu);
-  const rates: { done: number; flopsPerSecond: number }[] = [];
-  let probed = -Infinity;
+  const { gpu } = models.get(name)!;
+  const cpu = gpu.isSoftware ? globalThis.cpuSeconds : undefined;
+  const spent: { done: number; seconds: number }[] = [];
   const timings = await session!.timeStep(STEP, timestepEmbedding([500]), 1, async (done) => {
-    if (performance.now() - probed < 2000) return;
-    rates.push({ done, flopsPerSecond: await probe.flops() });
-    probed = performance.now();
+    if (cpu) spent.push({ done, seconds: await cpu() });
   });
-  rates.push({ done: timings.length, flopsPerSecond: await probe.flops() });
+  if (cpu) spent.push({ done: timings.length, seconds: await cpu() });
+  /** CPU seconds for a GPU second of dispatch i: known for each submit. */
+  const factors = timings.map(() => 1);
+  for (let i = 1; i < spent.length; i++) {
+    const [from, to] = [spent[i - 1]!, spent[i]!];
+    const gpuSeconds = timings.slice(from.done, to.done).reduce((sum, { milliseconds }) => sum + milliseconds / 1e3, 0);
+    factors.fill((to.seconds - from.seconds) / gpuSeconds, from.done, to.done);
+  }
   const blocks = config.tokenMixers.map(() => 0);
   const work = { blocks: config.tokenMixers.map(() => 0), rest: 0 };
   const kernels: StepTiming["kernels"] = {};
   let rest = 0;
-  let next = 1;
   timings.forEach(({ label, kernel, milliseconds, flops }, i) => {
-    while (rates[next]!.done <= i) next++;
-    const rate = (rates[next - 1]!.flopsPerSecond + rates[next]!.flopsPerSecond) / 2;
     const seconds = milliseconds / 1e3;
     const block = /^block(\d+)\./.exec(label)?.[1];
     if (block === undefined) {
       rest += seconds;
-      work.rest += seconds * rate;
+      work.rest += seconds * factors[i]!;
     } else {
       blocks[Number(block)]! += seconds;
-      work.blocks[Number(block)]! += seconds * rate;
+      work.blocks[Number(block)]! += seconds * factors[i]!;
     }
     const sum = (kernels[kernel] ??= { seconds: 0, flops: 0 });
     sum.seconds += seconds;

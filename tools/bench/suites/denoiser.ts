@@ -58,6 +58,7 @@ export async function denoiser(
       const ours = blocks.filter((_, i) => mixers[i] === mixer);
       return ours.reduce((all, one) => all + one, 0) / ours.length;
     };
+    const cpu = host.environment.adapter.software;
     let [seconds, before] = [0, 1];
     const curves = new Map<string, [number, number][]>();
     const add = (name: string, tokens: number, value: number): void =>
@@ -120,16 +121,16 @@ export async function denoiser(
       }
       const parts = MIXERS.map((m) => `${m} ${median(steps.map((s) => meanOf(s.blocks, m))).toFixed(3)} s`);
       const times28 = `hybrid step ${median(times.hybrid).toFixed(2)} s, attention ${median(times.attention).toFixed(2)} s`;
-      const work28 = `attention / hybrid ${results.ratios.at(-1)!.median.toFixed(3)} in work`;
+      const work28 = `attention / hybrid ${results.ratios.at(-1)!.median.toFixed(3)}`;
       say(`${what}: ${tokens} tokens, ${count} samples; ${parts.join(", ")}; ${times28}; ${work28}`);
     }
     for (const [name, points] of curves) {
       const bytes = name === "bytes";
       results.series.push({
-        chart: bytes ? "GPU bytes against tokens" : "Time against tokens, in work of the ceiling",
+        chart: bytes ? "GPU bytes against tokens" : "Time against tokens",
         name: bytes ? "beside the weights" : name,
         x: "tokens",
-        y: bytes ? "bytes" : "seconds x multiply-add ceiling meanwhile",
+        y: bytes ? "bytes" : cpu ? "CPU seconds" : "GPU seconds",
         points,
         ...(points.length > 1 && { exponent: exponent(points) }),
       });
@@ -137,10 +138,12 @@ export async function denoiser(
       const goal = !quick && name.startsWith("mamba") ? { atMost: MAMBA_EXPONENT } : undefined;
       results.facts.push(fact(`exponent of ${name} in tokens`, exponent(points), "", goal));
     }
-    results.notes.push(
-      "Times are the GPU's own, dispatch by dispatch. Ratios and exponents are of work: each time multiplied by the multiply-add ceiling " +
-        "that was measured beside it, so that another program on the same machine does not bend a curve.",
-    );
+    if (cpu) {
+      results.notes.push(
+        "Times are the device's own clock, dispatch by dispatch. Ratios, exponents and curves are of CPU seconds of the process that the " +
+          "software device runs in, so that another program on the same machine does not bend them.",
+      );
+    }
     return results;
   } finally {
     for (const server of served) await server.close();
