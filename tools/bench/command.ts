@@ -9,6 +9,7 @@ import { renderHtml } from "./html.ts";
 import { makeReport, readReport, writeReport, type Results } from "./report.ts";
 import { denoiser } from "./suites/denoiser.ts";
 import { kernels } from "./suites/kernels.ts";
+import { peers } from "./suites/peers.ts";
 
 export interface BenchOptions {
   quick?: boolean;
@@ -25,6 +26,7 @@ export type Suite = (host: Host, options: BenchOptions, say: (line: string) => v
 const SUITES: Record<string, { run: Suite; browserOnly?: boolean }> = {
   kernels: { run: kernels },
   denoiser: { run: denoiser },
+  peers: { run: peers, browserOnly: true },
 };
 
 export function command(): Command {

@@ -5,6 +5,7 @@
  */
 import type { TokenMixer } from "../../../src/model/config.ts";
 import { OnnxGraph } from "./graph.ts";
+import { selectiveScan, type ScanOperators } from "./scan.ts";
 
 export interface DenoiserShape {
   width: number;
@@ -25,9 +26,6 @@ export interface DenoiserShape {
 
 /** The source's tensors, PyTorch's names and layouts, f32. */
 export type ReadTensor = (name: string) => { shape: readonly number[]; data: Float32Array };
-
-/** `operators`: the runtime's own for scan and convolution, or what every runtime has (products over chunks, shifted sums). */
-export type ScanOperators = "fused" | "plain";
 
 const TIMESTEP_CHANNELS = 256;
 
@@ -229,23 +227,13 @@ function mambaMixer(
         )[0]!
       : layers.silu(shiftedSums(layers, both(xbc), conv, bias, channels));
   const [x, b, c] = layers.split(mixed, [inner, state, state]) as [string, string, string];
-  const biased = graph.node("Add", [both(dtRaw), layers.vector(`${name}.dt_bias`)]);
-  const dt = graph.node("Softplus", [biased]);
-  const rate = Float32Array.from(read(`${name}.A_log`).data, (value) => -Math.exp(value));
-  const decay = graph.node("Mul", [dt, graph.tensor([heads], rate)]);
-  const perHead = layers.reshape(x, [2 * batch, tokens, heads, headDim]);
-  const scaled = graph.node("Mul", [perHead, layers.reshape(dt, [2 * batch, tokens, heads, 1])]);
-  const scanned =
-    operators === "fused"
-      ? graph.nodes(
-          "com.microsoft.LinearAttention",
-          [c, b, layers.reshape(scaled, [2 * batch, tokens, inner]), "", decay],
-          2,
-          { q_num_heads: 1, kv_num_heads: heads, update_rule: "gated", scale: { float: 1 } },
-        )[0]!
-      : chunkedScan(layers, { b, c, v: scaled, decay }, 2 * batch, tokens);
-  const skip = Float32Array.from({ length: inner }, (_, i) => read(`${name}.D`).data[Math.floor(i / headDim)]!);
-  const y = graph.node("Add", [scanned, graph.node("Mul", [x, graph.tensor([inner], skip)])]);
+  const y = selectiveScan(
+    graph,
+    operators,
+    { sequences: 2 * batch, tokens, heads, headDim, state },
+    { x, b, c, dt: both(dtRaw) },
+    { dtBias: read(`${name}.dt_bias`).data, aLog: read(`${name}.A_log`).data, skip: read(`${name}.D`).data },
+  );
   const [forward, backward] = layers.split(y, [batch, batch], 0) as [string, string];
   const gate = layers.silu(z);
   const normed = [
@@ -290,61 +278,4 @@ function shiftedSums(layers: Layers, x: string, weight: Float32Array, bias: stri
     sum = graph.node("Add", [sum, graph.node("Mul", [shifted, graph.tensor([channels], column)])]);
   }
   return sum;
-}
-
-/**
- * The scan as products over chunks, in operators every runtime has: inside a chunk by a masked matrix of decays, between chunks by a walk
- * over their states. b, c: [S, T, N], v: [S, T, M, P], decay: [S, T, M] -> [S, T, M P].
- */
-function chunkedScan(
-  layers: Layers,
-  { b, c, v, decay }: { b: string; c: string; v: string; decay: string },
-  sequences: number,
-  tokens: number,
-): string {
-  const { graph, shape } = layers;
-  const { heads, headDim, state } = shape.mamba;
-  const chunk = tokens % 64 === 0 ? 64 : tokens;
-  const chunks = tokens / chunk;
-  const per = [sequences, chunks, chunk];
-  // [S, chunks, M, Q, ..]
-  const heads4 = (value: string, perm: number[], inner: number[]): string =>
-    graph.node("Transpose", [layers.reshape(value, [...per, heads, ...inner])], { perm });
-  const values = heads4(v, [0, 1, 3, 2, 4], [headDim]);
-  const steps = heads4(decay, [0, 1, 3, 2], []);
-  const triangle = new Float32Array(chunk * chunk);
-  for (let s = 0; s < chunk; s++) for (let t = s; t < chunk; t++) triangle[s * chunk + t] = 1;
-  const summed = graph.node("MatMul", [steps, graph.tensor([chunk, chunk], triangle)]); // inclusive sums, a product being faster than CumSum
-  const last = layers.split(summed, [chunk - 1, 1])[1]!; // [S, chunks, M, 1]
-  const column = layers.reshape(summed, [sequences, chunks, heads, chunk, 1]);
-  const row = layers.reshape(summed, [sequences, chunks, heads, 1, chunk]);
-  const later = new Float32Array(chunk * chunk);
-  for (let t = 0; t < chunk; t++) for (let s = t + 1; s < chunk; s++) later[t * chunk + s] = -1e4;
-  const exponent = graph.node("Add", [graph.node("Sub", [column, row]), graph.tensor([chunk, chunk], later)]);
-  const weights = graph.node("Exp", [graph.node("Min", [exponent, graph.scalar(0)])]);
-  const bChunks = layers.reshape(b, [...per, state]);
-  const cChunks = layers.reshape(c, [...per, state]);
-  const bTurned = graph.node("Transpose", [bChunks], { perm: [0, 1, 3, 2] });
-  const product = layers.reshape(graph.node("MatMul", [cChunks, bTurned]), [sequences, chunks, 1, chunk, chunk]);
-  let y = graph.node("MatMul", [graph.node("Mul", [product, weights]), values]); // [S, chunks, M, Q, P]
-  if (chunks > 1) {
-    const toEnd = graph.node("Exp", [graph.node("Sub", [last, summed])]);
-    const kept = graph.node("Mul", [values, layers.reshape(toEnd, [sequences, chunks, heads, chunk, 1])]);
-    const keys = layers.reshape(bTurned, [sequences, chunks, 1, state, chunk]);
-    const states = layers.split(graph.node("MatMul", [keys, kept]), Array<number>(chunks).fill(1), 1); // each [S, 1, M, N, P]
-    const total = graph.node("Exp", [layers.reshape(last, [sequences, chunks, heads, 1, 1])]);
-    const totals = layers.split(total, Array<number>(chunks).fill(1), 1);
-    const before: string[] = [];
-    let carried = graph.node("Mul", [states[0]!, graph.scalar(0)]);
-    for (let i = 0; i < chunks; i++) {
-      before.push(carried);
-      carried = graph.node("Add", [graph.node("Mul", [carried, totals[i]!]), states[i]!]);
-    }
-    const entering = graph.node("Concat", before, { axis: 1 });
-    const queries = layers.reshape(cChunks, [sequences, chunks, 1, chunk, state]);
-    const fromBefore = graph.node("MatMul", [queries, entering]);
-    y = graph.node("Add", [y, graph.node("Mul", [fromBefore, graph.node("Exp", [column])])]);
-  }
-  const inTokens = graph.node("Transpose", [y], { perm: [0, 1, 3, 2, 4] });
-  return layers.reshape(inTokens, [sequences, tokens, heads * headDim]);
 }

@@ -4,6 +4,7 @@ import { loadModel, type Model } from "../../../src/load.ts";
 import { timestepEmbedding } from "../../../src/model/embeddings.ts";
 import { Session } from "../../../src/session.ts";
 import { gpuSource } from "./device.ts";
+import { STEP, TIMESTEP } from "./inputs.ts";
 
 export interface StepTiming {
   /** GPU seconds of each block, and of all that is outside of the blocks. */
@@ -62,7 +63,7 @@ export async function timeStep(name: string): Promise<StepTiming> {
   const { gpu } = models.get(name)!;
   const cpu = gpu.isSoftware ? globalThis.cpuSeconds : undefined;
   const spent: { done: number; seconds: number }[] = [];
-  const timings = await session!.timeStep(STEP, timestepEmbedding([500]), 1, async (done) => {
+  const timings = await session!.timeStep(STEP, timestepEmbedding([TIMESTEP]), 1, async (done) => {
     if (cpu) spent.push({ done, seconds: await cpu() });
   });
   if (cpu) spent.push({ done: timings.length, seconds: await cpu() });
@@ -95,16 +96,3 @@ export async function timeStep(name: string): Promise<StepTiming> {
   const digest = Array.from(new Uint8Array(bytes, 0, 8), (b) => b.toString(16).padStart(2, "0")).join("");
   return { blocks, rest, work, kernels, digest };
 }
-
-/** A DDIM-like step: what it mixes does not matter for time. */
-const STEP = {
-  timestep: 500,
-  inputScale: 1,
-  x0FromSample: 1,
-  x0FromOutput: -0.5,
-  x0Limit: 1e9,
-  fromSample: 0.5,
-  fromOutput: 0.1,
-  fromX0: 0.4,
-  fromPreviousX0: 0,
-};

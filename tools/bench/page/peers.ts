@@ -1,1 +1,306 @@
-export const peers = {};
+/** The same work by scanvas and by what a user would pick instead, run in turn in one page and compared. */
+import type * as Ort from "onnxruntime-web";
+import { importRuntime } from "../../../src/encode/onnx_runtime.ts";
+import type { Gpu } from "../../../src/gpu/device.ts";
+import { planMemory } from "../../../src/gpu/plan.ts";
+import { Program } from "../../../src/gpu/program.ts";
+import { Recording } from "../../../src/gpu/recording.ts";
+import { makeTensor, viewTensor, type Tensor } from "../../../src/gpu/tensor.ts";
+import { attention } from "../../../src/kernels/attention.ts";
+import { conv2d } from "../../../src/kernels/conv2d.ts";
+import { gemm } from "../../../src/kernels/gemm.ts";
+import { ssd, ssdProduct } from "../../../src/kernels/ssd.ts";
+import { loadModel, type Model } from "../../../src/load.ts";
+import { Session } from "../../../src/session.ts";
+import { traceDenoiser } from "../../../src/trace.ts";
+import { device } from "./device.ts";
+import { kernelInputs, STEP, stepInputs, TIMESTEP, type Inputs, type Work } from "./inputs.ts";
+import { jaxContender, type JaxModule } from "./jax.ts";
+import { relativeError } from "./stats.ts";
+import { tfjsContender } from "./tfjs.ts";
+
+/** One side of a race. `run` resolves when the GPU is done; `read` gives the result of the last run. */
+export interface Contender {
+  run(): Promise<unknown>;
+  read(): Promise<Float32Array>;
+  dispose(): void | Promise<void>;
+}
+
+/** Where contenders come from. */
+export interface Entry {
+  name: string;
+  runtime: "scanvas" | "onnxruntime-web" | "jax-js" | "tfjs";
+  /** Address of an ONNX model, or of a runtime's module. */
+  url?: string;
+  /** Of a step: the graph that makes keys and values of the text. */
+  conditions?: string;
+}
+
+export interface Raced {
+  name: string;
+  /** Seconds by the wall clock, around a run that waits for its result. */
+  warmup: number;
+  samples: number[];
+  /** CPU seconds of the GPU's process, where it is a CPU. */
+  cpu: number[];
+  /** The largest difference from scanvas' result over all samples, relative. */
+  error: number;
+  /** Why it could not take part. */
+  failed?: string;
+}
+
+/** Runs the entries in turn, `rounds` times after a warm-up; the first is scanvas, the others are compared with it. */
+export async function race(work: Work, entries: Entry[], rounds: number): Promise<Raced[]> {
+  const data = await inputs(work);
+  const results: (Raced & { contender?: Contender })[] = [];
+  try {
+    let reference: Float32Array | undefined;
+    for (const entry of entries) {
+      const result: (typeof results)[number] = { name: entry.name, warmup: 0, samples: [], cpu: [], error: 0 };
+      results.push(result);
+      try {
+        const contender = await enter(work, entry, data);
+        result.contender = contender;
+        result.warmup = await timed(() => contender.run());
+        reference ??= await contender.read();
+        result.error = relativeError(await contender.read(), reference);
+      } catch (error) {
+        result.failed = error instanceof Error ? error.message : JSON.stringify(error);
+        if (!reference) throw error;
+      }
+    }
+    for (let i = 0; i < rounds; i++) {
+      for (const result of results) {
+        const { contender } = result;
+        if (!contender) continue;
+        const before = await globalThis.cpuSeconds?.();
+        result.samples.push(await timed(() => contender.run()));
+        if (before !== undefined) result.cpu.push((await globalThis.cpuSeconds!()) - before);
+        result.error = Math.max(result.error, relativeError(await contender.read(), reference!));
+      }
+    }
+    return results.map(({ contender: _, ...result }) => result);
+  } finally {
+    for (const { contender } of results) await contender?.dispose();
+  }
+}
+
+async function timed(run: () => Promise<unknown>): Promise<number> {
+  const start = performance.now();
+  await run();
+  return (performance.now() - start) / 1e3;
+}
+
+function enter(work: Work, entry: Entry, data: Inputs): Promise<Contender> {
+  if (entry.runtime === "scanvas") return work.kind === "step" ? ourStep(work, data) : ourKernel(work, data);
+  if (entry.runtime === "onnxruntime-web") return ortContender(work, entry, data);
+  if (entry.runtime === "jax-js")
+    return jaxContender(work, data, import(/* @vite-ignore */ entry.url!) as Promise<JaxModule>);
+  return tfjsContender(work, data);
+}
+
+async function inputs(work: Work): Promise<Inputs> {
+  return work.kind === "step" ? stepInputs(work, (await stepModel(work.model)).denoiser!.config) : kernelInputs(work);
+}
+
+// --- ours
+
+/** A program on tensors of its own; the result is the last tensor. */
+async function ourProgram(
+  gpu: Gpu,
+  given: [Tensor, Float32Array<ArrayBuffer>][],
+  y: Tensor,
+  record: (rec: Recording) => void,
+): Promise<Contender> {
+  const own = [...given.map(([tensor]) => tensor), y];
+  await gpu.arena.allocate(own);
+  for (const [tensor, data] of given) gpu.write(tensor, data);
+  const recording = new Recording("race", gpu.profile);
+  record(recording);
+  const free = await gpu.arena.workspace(planMemory([recording]));
+  const program = await Program.build(gpu, recording);
+  return {
+    async run() {
+      await program.run();
+      await gpu.device.queue.onSubmittedWorkDone();
+    },
+    read: () => gpu.readF32(y),
+    dispose() {
+      program.dispose();
+      free();
+      gpu.arena.release(own);
+    },
+  };
+}
+
+async function ourKernel(work: Exclude<Work, { kind: "step" }>, data: Inputs): Promise<Contender> {
+  const gpu = await device();
+  const tensors: Record<string, Tensor> = {};
+  for (const [name, { shape }] of Object.entries(data)) tensors[name] = makeTensor(name, shape);
+  const given = Object.entries(data).map(([name, one]): [Tensor, Float32Array<ArrayBuffer>] => [
+    tensors[name]!,
+    one.data,
+  ]);
+  const { q, k, v, x, w, b, c, dt, dtBias, aLog, skip, bias } = tensors as Record<string, Tensor>;
+  switch (work.kind) {
+    case "gemm": {
+      const y = makeTensor("y", [work.rows, work.columns]);
+      return ourProgram(gpu, given, y, (rec) => gemm(rec, x!, w!, y));
+    }
+    case "attention": {
+      const y = makeTensor("y", q!.shape);
+      const { queries, keys, heads, headDim } = work;
+      const options = { batch: 1, heads, headDim, queries, keys };
+      return ourProgram(gpu, given, y, (rec) => attention(rec, { q: q!, k: k!, v: v!, y }, options));
+    }
+    case "scan": {
+      const y = makeTensor("y", x!.shape);
+      const { tokens, heads, headDim, state } = work;
+      const grid = { batch: 1, height: 1, width: tokens, order: "mamba_w", directions: 1 } as const;
+      return ourProgram(gpu, given, y, (rec) => {
+        const product = ssdProduct(rec, { b: b!, c: c! });
+        const scan = { x: x!, b: b!, c: c!, product, dt: dt!, dtBias: dtBias!, aLog: aLog!, skip: skip!, y };
+        ssd(rec, scan, { grid, heads, headDim, state });
+      });
+    }
+    case "conv2d": {
+      const { size, channels, outputs } = work;
+      const y = makeTensor("y", [size, size, outputs]);
+      const image = viewTensor(x!, "x", [size, size, channels]);
+      const options = { side: 3, height: size, from: 0, to: size, bias: bias! } as const;
+      return ourProgram(gpu, given, y, (rec) =>
+        conv2d(rec, { tensor: image, first: 0 }, w!, { tensor: y, first: 0 }, options),
+      );
+    }
+  }
+}
+
+const stepModels = new Map<string, Promise<Model>>();
+
+function stepModel(url: string): Promise<Model> {
+  let model = stepModels.get(url);
+  if (!model) stepModels.set(url, (model = loadModel(url, { components: ["transformer"], store: false })));
+  return model;
+}
+
+/** The whole of a sampler step, as a picture is made: the result that is compared is eps of the same forward pass. */
+async function ourStep(work: Extract<Work, { kind: "step" }>, data: Inputs): Promise<Contender> {
+  const model = await stepModel(work.model);
+  const { gpu, denoiser } = model;
+  const { pixels, textTokens } = work;
+  const shape = { height: pixels, width: pixels, halves: 2, guidanceMode: "batch", textTokens } as const;
+  const session = new Session({ denoiser: denoiser!, image: undefined }, gpu.profile, shape);
+  await session.prepare(gpu);
+  const half = data.embeds!.data.length / 2;
+  await session.setText([data.embeds!.data.subarray(0, half), data.embeds!.data.subarray(half)], undefined);
+  const named = ({ shape: dims, data: values }: Inputs[string]) => ({
+    dtype: "F32" as const,
+    shape: dims,
+    data: values,
+  });
+  const ones = { shape: [2, textTokens], data: new Float32Array(2 * textTokens).fill(1) };
+  const { eps } = await traceDenoiser(model, {
+    latent: named(data.latent!),
+    embeds: named(data.embeds!),
+    mask: named(ones),
+    t: [TIMESTEP, TIMESTEP],
+  });
+  let latents: Float32Array | undefined;
+  return {
+    async run() {
+      session.start(data.latents!.data);
+      await session.step(STEP, data.time!.data, 3);
+    },
+    async read() {
+      const now = await session.readLatents();
+      latents ??= now;
+      if (relativeError(now, latents) > 0) throw new Error("scanvas: two steps from the same latents differ");
+      return eps.data as Float32Array;
+    },
+    dispose: () => session.dispose(),
+  };
+}
+
+// --- onnxruntime-web
+
+let ortDevice: Promise<GPUDevice> | undefined;
+
+/** With every feature and limit that its kernels could use. */
+async function makeOrtDevice(): Promise<GPUDevice> {
+  const adapter = (await navigator.gpu.requestAdapter({ powerPreference: "high-performance" }))!;
+  const wanted = ["shader-f16", "subgroups"] as const;
+  const limits: Record<string, number> = {};
+  for (const name of [
+    "maxBufferSize",
+    "maxStorageBufferBindingSize",
+    "maxComputeWorkgroupStorageSize",
+    "maxComputeInvocationsPerWorkgroup",
+    "maxComputeWorkgroupSizeX",
+    "maxStorageBuffersPerShaderStage",
+  ] as const)
+    limits[name] = adapter.limits[name];
+  return adapter.requestDevice({
+    requiredFeatures: wanted.filter((feature) => adapter.features.has(feature)),
+    requiredLimits: limits,
+  });
+}
+
+async function openOrt(url: string): Promise<{ session: Ort.InferenceSession; ort: typeof Ort; gpu: GPUDevice }> {
+  const ort = await importRuntime(undefined);
+  const gpu = await (ortDevice ??= makeOrtDevice());
+  const model = new Uint8Array(await (await fetch(url)).arrayBuffer());
+  const session = await ort.InferenceSession.create(model, {
+    executionProviders: [{ name: "webgpu", device: gpu } as never],
+    preferredOutputLocation: "gpu-buffer",
+    graphOptimizationLevel: "all",
+    logSeverityLevel: 3,
+  });
+  return { session, ort, gpu };
+}
+
+async function ortContender(work: Work, { url, conditions }: Entry, data: Inputs): Promise<Contender> {
+  const { session, ort, gpu } = await openOrt(url!);
+  const buffers: GPUBuffer[] = [];
+  const upload = (name: string): Ort.Tensor => {
+    const { shape, data: values } = data[name]!;
+    const buffer = gpu.createBuffer({ size: Math.max(16, values.byteLength), usage: 0x80 | 0x8 | 0x4 });
+    gpu.queue.writeBuffer(buffer, 0, values);
+    buffers.push(buffer);
+    return ort.Tensor.fromGpuBuffer(buffer, { dataType: "float32", dims: shape });
+  };
+  const feeds: Record<string, Ort.Tensor> = {};
+  let text: Ort.InferenceSession | undefined;
+  if (work.kind === "step") {
+    text = (await openOrt(conditions!)).session;
+    Object.assign(feeds, await text.run({ embeds: upload("embeds") }), {
+      latent: upload("latent"),
+      time: upload("time"),
+    });
+  } else for (const name of session.inputNames) feeds[name] = upload(name);
+  let y: Ort.Tensor | undefined;
+  return {
+    async run() {
+      y?.dispose();
+      const outputs = await session.run(feeds);
+      y = outputs[session.outputNames[0]!];
+      await gpu.queue.onSubmittedWorkDone();
+    },
+    async read() {
+      const values = (await y!.getData()) as Float32Array;
+      if (work.kind !== "conv2d") return Float32Array.from(values);
+      const { size, outputs: channels } = work; // its planes as our rows
+      return Float32Array.from(
+        { length: values.length },
+        (_, i) => values[(i % channels) * size * size + Math.floor(i / channels)]!,
+      );
+    },
+    async dispose() {
+      y?.dispose();
+      await session.release();
+      await text?.release();
+      buffers.forEach((buffer) => buffer.destroy());
+    },
+  };
+}
+
+export const peers = { race };

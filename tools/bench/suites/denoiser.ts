@@ -19,7 +19,7 @@ export interface DenoiserOptions {
   blocks: "1" | "all";
 }
 
-const SHIPPED = new URL("../../../models/shapes-and-things", import.meta.url).pathname;
+export const SHIPPED = new URL("../../../models/shapes-and-things", import.meta.url).pathname;
 const SIZES = { quick: "128,256", full: "512,1024,1536,2048,3840x2160" };
 /** Seconds that a size may take for more samples than one. */
 const PATIENCE = 40;

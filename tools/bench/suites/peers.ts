@@ -1,0 +1,211 @@
+/** scanvas beside what a user would pick instead: same work, same inputs, same Chromium, in turn. */
+import { execFileSync } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fromF16 } from "../../../src/numbers/half.ts";
+import { parseDenoiserConfig } from "../../../src/model/config.ts";
+import { positionTable } from "../../../src/model/embeddings.ts";
+import { readSafetensors } from "../../../src/weights/safetensors.ts";
+import { cacheFolder, convertedFolder } from "../../headless/session.ts";
+import { serveDirectory } from "../../serve.ts";
+import type { Host } from "../host.ts";
+import { conditionsModel, denoiserModel, type DenoiserShape, type ReadTensor } from "../onnx/denoiser.ts";
+import { kernelModel } from "../onnx/kernels.ts";
+import type { ScanOperators } from "../onnx/scan.ts";
+import { kernelInputs, type Work } from "../page/inputs.ts";
+import type { Entry } from "../page/peers.ts";
+import { noResults, ratio, row, type Results } from "../report.ts";
+import { SHIPPED } from "./denoiser.ts";
+
+export interface PeerOptions {
+  quick?: boolean;
+  model?: string;
+  only?: string;
+}
+
+/** Not of the repository: installed when this suite runs in full. */
+const PACKAGES = ["@jax-js/jax@0.1.25", "@tensorflow/tfjs-core@4.22.0", "@tensorflow/tfjs-backend-webgpu@4.22.0"];
+
+const STEP_GOAL = 4;
+/** Different order of f32 sums through a whole network, and other approximations of exp and tanh. */
+const TOLERANCE = { step: 1e-3, kernel: 1e-4 };
+
+/** Full width (D 1152, 16 heads of 72, N 256, P 64) where a software device has the time for it, the shipped model's else. */
+function works(quick: boolean, model: string): (Work & { name: string })[] {
+  const step = (pixels: number) =>
+    ({ kind: "step", name: `step ${pixels}x${pixels}`, model, pixels, textTokens: 16 }) as const;
+  if (quick) {
+    return [
+      { kind: "gemm", name: "gemm 64x128x96", rows: 64, columns: 128, depth: 96 },
+      { kind: "attention", name: "attention 128", queries: 128, keys: 128, heads: 2, headDim: 72 },
+      { kind: "scan", name: "scan 128", tokens: 128, heads: 2, headDim: 64, state: 64 },
+      { kind: "conv2d", name: "conv2d 16", size: 16, channels: 16, outputs: 16 },
+      step(64),
+    ];
+  }
+  return [
+    step(128),
+    step(256),
+    { kind: "gemm", name: "gemm 1024x1152x1152", rows: 1024, columns: 1152, depth: 1152 },
+    { kind: "gemm", name: "gemm 256x4608x1152", rows: 256, columns: 4608, depth: 1152 },
+    { kind: "gemm", name: "gemm 1024x1024x1024", rows: 1024, columns: 1024, depth: 1024 },
+    { kind: "attention", name: "attention 1024, 4 heads of 72", queries: 1024, keys: 1024, heads: 4, headDim: 72 },
+    {
+      kind: "attention",
+      name: "attention 1024 on 120, 16 heads of 72",
+      queries: 1024,
+      keys: 120,
+      heads: 16,
+      headDim: 72,
+    },
+    { kind: "scan", name: "scan 1024, 6 heads of 64, state 256", tokens: 1024, heads: 6, headDim: 64, state: 256 },
+    { kind: "scan", name: "scan 4096, 2 heads of 64, state 256", tokens: 4096, heads: 2, headDim: 64, state: 256 },
+    { kind: "conv2d", name: "conv2d 64x64, 64 to 64", size: 64, channels: 64, outputs: 64 },
+  ];
+}
+
+export async function peers(host: Host, options: PeerOptions, say: (line: string) => void): Promise<Results> {
+  const { quick = false, model = SHIPPED, only } = options;
+  const results = noResults(host.environment);
+  const models = await mkdtemp(join(tmpdir(), "scanvas-onnx-"));
+  const converted = await convertedFolder(model, "f32", say);
+  const installed = quick ? undefined : await install(say);
+  const server = await serveDirectory({
+    "/onnx/": models,
+    "/model/": converted,
+    ...(installed && { "/peers/": join(installed, "node_modules") }),
+  });
+  try {
+    if (installed) {
+      const { page } = host;
+      const folder = join(installed, "node_modules/@tensorflow");
+      await page!.addScriptTag({ path: join(folder, "tfjs-core/dist/tf-core.min.js") });
+      await page!.addScriptTag({ path: join(folder, "tfjs-backend-webgpu/dist/tf-backend-webgpu.min.js") });
+    }
+    for (const { name, ...work } of works(quick, `${server.url}model/`)) {
+      if (only && !name.includes(only)) continue;
+      const entries: Entry[] = [{ name: "scanvas", runtime: "scanvas" }];
+      const save = async (file: string, bytes: Uint8Array): Promise<string> => {
+        await writeFile(join(models, file), bytes);
+        return `${server.url}onnx/${file}`;
+      };
+      const ort = async (what: string, bytes: Uint8Array, more: Partial<Entry> = {}): Promise<void> => {
+        const file = `${name} ${what}.onnx`.replaceAll(/[ ,]+/g, "-");
+        const runtime = "onnxruntime-web";
+        entries.push({ name: what ? `${runtime}, ${what}` : runtime, runtime, url: await save(file, bytes), ...more });
+      };
+      const variants: ScanOperators[] = ["fused", "plain"];
+      if (work.kind === "step") {
+        const { shape, read, positions } = await exported(model, work.pixels, work.textTokens);
+        const conditions = await save("conditions.onnx", conditionsModel(shape, read));
+        for (const scan of variants)
+          await ort(`${scan} scan`, denoiserModel(shape, read, positions, scan), { conditions });
+      } else if (work.kind === "scan") {
+        for (const scan of variants) await ort(`${scan}`, kernelModel(work, kernelInputs(work), scan));
+      } else await ort("", kernelModel(work, kernelInputs(work), "plain"));
+      if (installed && work.kind !== "step" && work.kind !== "conv2d") {
+        entries.push({ name: "jax-js", runtime: "jax-js", url: `${server.url}peers/@jax-js/jax/dist/index.js` });
+      }
+      if (installed && (work.kind === "gemm" || work.kind === "conv2d"))
+        entries.push({ name: "tfjs", runtime: "tfjs" });
+
+      const raced = await host.call("race", work as Work, entries, quick ? 1 : 7);
+      const [ours, ...others] = raced;
+      const tolerance = work.kind === "step" ? TOLERANCE.step : TOLERANCE.kernel;
+      const median = (values: number[]): string => `${(1e3 * row("", "", values, check(0)).median).toFixed(1)} ms`;
+      const check = (error: number) => ({ against: "scanvas, relative", error, tolerance, passed: error <= tolerance });
+      results.rows.push(row(name, "scanvas", ours!.samples, check(ours!.error), { warmup: [ours!.warmup] }));
+      say(`${name}: scanvas ${median(ours!.samples)}`);
+      for (const other of others) {
+        if (other.failed !== undefined) {
+          results.notes.push(`${name}: ${other.name} could not run: ${other.failed}`);
+          say(`  ${other.name} could not run: ${other.failed.slice(0, 300)}`);
+          continue;
+        }
+        results.rows.push(row(name, other.name, other.samples, check(other.error), { warmup: [other.warmup] }));
+        const goal = quick ? undefined : work.kind === "step" ? STEP_GOAL : 1;
+        const wall = ratio(name, [other.name, other.samples], ["scanvas", ours!.samples], goal);
+        results.ratios.push(wall);
+        let line = `  ${other.name} ${median(other.samples)}: ${wall.median.toFixed(2)} times as long, error ${other.error.toExponential(1)}`;
+        if (host.environment.adapter.software && other.cpu.length > 0) {
+          const spent = ratio(`${name}, CPU seconds`, [other.name, other.cpu], ["scanvas", ours!.cpu]);
+          results.ratios.push(spent);
+          line += `; ${spent.median.toFixed(2)} in CPU seconds`;
+        }
+        say(line);
+      }
+    }
+    results.notes.push(
+      "Wall clock around a run that waits for its result, in one page, in turn. Each peer runs as its documentation says is best: " +
+        "inputs and outputs on the GPU, weights as constants, fused operators where it has them, one jit for a whole computation. " +
+        "CPU seconds are those of the GPU's process, where the device is a CPU: a peer's own JavaScript and WebAssembly are not in them.",
+    );
+    return results;
+  } finally {
+    await server.close();
+    await rm(models, { recursive: true, force: true });
+  }
+}
+
+async function install(say: (line: string) => void): Promise<string> {
+  const folder = join(cacheFolder, "peers");
+  const marker = join(folder, "installed.json");
+  if (existsSync(marker) && (await readFile(marker, "utf8")) === JSON.stringify(PACKAGES)) return folder;
+  say(`installing ${PACKAGES.join(", ")} in ${folder} ...`);
+  await mkdir(folder, { recursive: true });
+  execFileSync("npm", ["install", "--no-audit", "--no-fund", "--prefix", folder, ...PACKAGES], {
+    stdio: ["ignore", "ignore", "inherit"],
+  });
+  await writeFile(marker, JSON.stringify(PACKAGES));
+  return folder;
+}
+
+/** The transformer of a pipeline directory, f32, with the shape of its export. */
+async function exported(
+  folder: string,
+  pixels: number,
+  textTokens: number,
+): Promise<{ shape: DenoiserShape; read: ReadTensor; positions: Float32Array }> {
+  const path = join(folder, "transformer");
+  const config = parseDenoiserConfig(JSON.parse(await readFile(join(path, "config.json"), "utf8")));
+  const file = new Uint8Array(await readFile(join(path, "diffusion_pytorch_model.safetensors")));
+  const { tensors } = readSafetensors(file, path);
+  const read: ReadTensor = (name) => {
+    const info = tensors.get(name);
+    if (!info) throw new Error(`${path} has no ${name}`);
+    const bytes = file.slice(info.begin, info.end).buffer;
+    const data = info.dtype === "F16" ? Float32Array.from(new Uint16Array(bytes), fromF16) : new Float32Array(bytes);
+    return { shape: info.shape, data };
+  };
+  const side = pixels / 8 / config.patchSize;
+  const table = positionTable(config, side, side); // [side, D / 2]: rows and columns alike in a square
+  const half = config.width / 2;
+  const positions = new Float32Array(side * side * config.width);
+  for (let token = 0; token < side * side; token++) {
+    const [r, c] = [Math.floor(token / side), token % side];
+    positions.set(table.subarray(c * half, (c + 1) * half), token * config.width);
+    positions.set(table.subarray(r * half, (r + 1) * half), token * config.width + half);
+  }
+  const { width, heads, tokenMixers, inChannels, outChannels, patchSize, captionChannels, normEps, mamba } = config;
+  return {
+    read,
+    positions,
+    shape: {
+      width,
+      heads,
+      mixers: tokenMixers,
+      inChannels,
+      outChannels,
+      patch: patchSize,
+      caption: captionChannels,
+      eps: normEps,
+      mamba,
+      batch: 2,
+      rows: side,
+      columns: side,
+      textTokens,
+    },
+  };
+}
