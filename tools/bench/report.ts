@@ -27,6 +27,8 @@ export interface Row {
   /** The least time that this device's measured ceilings allow, seconds, and the share of it that was reached (1 is the bound itself). */
   bound?: number;
   share?: number;
+  /** Somebody else's work: a wrong result is theirs, and no reason to fail. */
+  foreign?: boolean;
   check: Check;
 }
 

@@ -34,6 +34,8 @@ export interface Entry {
   url?: string;
   /** Of a step: the graph that makes keys and values of the text. */
   conditions?: string;
+  /** onnxruntime-web on a device without `subgroups`, which has it choose other kernels. */
+  plainDevice?: boolean;
 }
 
 export interface Raced {
@@ -223,12 +225,12 @@ async function ourStep(work: Extract<Work, { kind: "step" }>, data: Inputs): Pro
 
 // --- onnxruntime-web
 
-let ortDevice: Promise<GPUDevice> | undefined;
+const ortDevices = new Map<boolean, Promise<GPUDevice>>();
 
-/** With every feature and limit that its kernels could use. */
-async function makeOrtDevice(): Promise<GPUDevice> {
+/** With every feature and limit that its kernels could use, `subgroups` if asked for. */
+async function makeOrtDevice(subgroups: boolean): Promise<GPUDevice> {
   const adapter = (await navigator.gpu.requestAdapter({ powerPreference: "high-performance" }))!;
-  const wanted = ["shader-f16", "subgroups"] as const;
+  const wanted = ["shader-f16", ...(subgroups ? (["subgroups"] as const) : [])] as const;
   const limits: Record<string, number> = {};
   for (const name of [
     "maxBufferSize",
@@ -245,9 +247,13 @@ async function makeOrtDevice(): Promise<GPUDevice> {
   });
 }
 
-async function openOrt(url: string): Promise<{ session: Ort.InferenceSession; ort: typeof Ort; gpu: GPUDevice }> {
+async function openOrt(
+  url: string,
+  subgroups: boolean,
+): Promise<{ session: Ort.InferenceSession; ort: typeof Ort; gpu: GPUDevice }> {
   const ort = await importRuntime(undefined);
-  const gpu = await (ortDevice ??= makeOrtDevice());
+  if (!ortDevices.has(subgroups)) ortDevices.set(subgroups, makeOrtDevice(subgroups));
+  const gpu = await ortDevices.get(subgroups)!;
   const model = new Uint8Array(await (await fetch(url)).arrayBuffer());
   const session = await ort.InferenceSession.create(model, {
     executionProviders: [{ name: "webgpu", device: gpu } as never],
@@ -258,8 +264,12 @@ async function openOrt(url: string): Promise<{ session: Ort.InferenceSession; or
   return { session, ort, gpu };
 }
 
-async function ortContender(work: Work, { url, conditions }: Entry, data: Inputs): Promise<Contender> {
-  const { session, ort, gpu } = await openOrt(url!);
+async function ortContender(
+  work: Work,
+  { url, conditions, plainDevice = false }: Entry,
+  data: Inputs,
+): Promise<Contender> {
+  const { session, ort, gpu } = await openOrt(url!, !plainDevice);
   const buffers: GPUBuffer[] = [];
   const upload = (name: string): Ort.Tensor => {
     const { shape, data: values } = data[name]!;
@@ -271,7 +281,7 @@ async function ortContender(work: Work, { url, conditions }: Entry, data: Inputs
   const feeds: Record<string, Ort.Tensor> = {};
   let text: Ort.InferenceSession | undefined;
   if (work.kind === "step") {
-    text = (await openOrt(conditions!)).session;
+    text = (await openOrt(conditions!, !plainDevice)).session;
     Object.assign(feeds, await text.run({ embeds: upload("embeds") }), {
       latent: upload("latent"),
       time: upload("time"),
