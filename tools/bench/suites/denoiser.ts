@@ -1,6 +1,7 @@
 /** One step of the denoiser against the number of tokens, hybrid against the same model with attention in every block. */
 import { existsSync } from "node:fs";
 import { join } from "node:path";
+import { ScanvasError } from "../../../src/errors.ts";
 import { convert } from "../../convert/convert.ts";
 import { cacheFolder, convertedFolder } from "../../headless/session.ts";
 import { serveDirectory } from "../../serve.ts";
@@ -66,7 +67,12 @@ export async function denoiser(
 
     for (const [height, width] of parseSizes(pixels ?? (quick ? SIZES.quick : SIZES.full))) {
       const what = `${width}x${height}`;
-      const opened = await host.call("openDenoiser", "hybrid", height, width);
+      const opened = await host.call("openDenoiser", "hybrid", height, width).catch((error: unknown) => {
+        if (!(error instanceof ScanvasError && error.name === "LimitError")) throw error;
+        results.notes.push(`${what} was left out, this device cannot do it: ${error.message}`);
+        say(results.notes.at(-1)!);
+      });
+      if (!opened) continue;
       const { tokens } = opened;
       const patient = seconds * Math.max(1, tokens / before) < PATIENCE; // else the size before this one has warmed the pipelines up
       const warm = patient ? await host.call("timeStep", "hybrid") : undefined;
