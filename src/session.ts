@@ -161,6 +161,11 @@ export class Session {
     return this.#recordings.step.commands.filter(({ label }) => label.startsWith(prefix)).length;
   }
 
+  /** Submits of one step; known once prepared. */
+  get stepSubmits(): number {
+    return this.#programs!.step.submits;
+  }
+
   /** Allocates, compiles and binds on the device whose profile the session was recorded for. On failure everything is given back. */
   async prepare(gpu: Gpu): Promise<void> {
     this.#gpu = gpu;

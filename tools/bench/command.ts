@@ -10,6 +10,7 @@ import { makeReport, readReport, writeReport, type Results } from "./report.ts";
 import { denoiser } from "./suites/denoiser.ts";
 import { kernels } from "./suites/kernels.ts";
 import { peers } from "./suites/peers.ts";
+import { pipeline } from "./suites/pipeline.ts";
 
 export interface BenchOptions {
   quick?: boolean;
@@ -26,6 +27,7 @@ export type Suite = (host: Host, options: BenchOptions, say: (line: string) => v
 const SUITES: Record<string, { run: Suite; browserOnly?: boolean }> = {
   kernels: { run: kernels },
   denoiser: { run: denoiser },
+  pipeline: { run: pipeline, browserOnly: true },
   peers: { run: peers, browserOnly: true },
 };
 

@@ -1,9 +1,9 @@
 /** The page behind `scanvas bench`. */
 import { api } from "./api.ts";
 import { peers } from "./peers.ts";
-import { pipeline } from "./pipeline.ts";
+import { pipelineApi } from "./pipeline.ts";
 
-const bench = { ...api, ...peers, ...pipeline };
+const bench = { ...api, ...peers, ...pipelineApi };
 
 export type PageApi = typeof bench;
 

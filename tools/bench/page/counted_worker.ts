@@ -1,0 +1,3 @@
+/** The engine's own worker, its calls to WebGPU counted. */
+import "./count_calls.ts"; // first
+import "../../../src/worker/worker.ts";
