@@ -13,6 +13,7 @@ const PICTURE = [
   "width",
   "height",
   "sampler",
+  "prompt-pack",
   "integrity",
 ] as const;
 
@@ -108,6 +109,14 @@ export class ScanvasAttributes extends ScanvasEventTarget {
     this.#reflect("download", value);
   }
 
+  /** File of `scanvas embed` with the prompts used here, relative to the document: no text encoder is downloaded then. */
+  get promptPack(): string {
+    return this.#text("prompt-pack");
+  }
+  set promptPack(value: string | null) {
+    this.#reflect("prompt-pack", value);
+  }
+
   /** SHA-256 of the model's manifest.json, `sha256-` and base64 or plain hex: pins every byte of the model. */
   get integrity(): string {
     return this.#text("integrity");
@@ -148,11 +157,13 @@ export class ScanvasAttributes extends ScanvasEventTarget {
   }
 
   protected get source(): ModelSource {
-    const { integrity } = this;
+    const { integrity, promptPack } = this;
+    // an address that is none stays as it is, for `load` to refuse it
+    const absolute = (url: string): string => (URL.canParse(url, this.baseURI) ? new URL(url, this.baseURI).href : url);
     return {
-      // an address that is none stays as it is, for `load` to refuse it
-      url: URL.canParse(this.model, this.baseURI) ? new URL(this.model, this.baseURI).href : this.model,
-      integrity: integrity === "" ? undefined : integrity,
+      url: absolute(this.model),
+      ...(promptPack !== "" && { promptPack: absolute(promptPack) }),
+      ...(integrity !== "" && { integrity }),
     };
   }
 

@@ -5,11 +5,12 @@ import { unlessAborted } from "./wait.ts";
 export interface ModelSource {
   /** Absolute, where the attribute was an address at all. */
   url: string;
-  integrity: string | undefined;
+  promptPack?: string;
+  integrity?: string;
 }
 
 /** What the page says about all of them: `ScanvasImage.loadOptions`. */
-export type SharedLoadOptions = Omit<LoadOptions, "signal" | "onProgress" | "integrity">;
+export type SharedLoadOptions = Omit<LoadOptions, "signal" | "onProgress" | "promptPack" | "integrity">;
 
 interface Loading {
   readonly pipeline: Promise<Pipeline>;
@@ -39,7 +40,7 @@ export class Engine {
 
   /** The engine of `source`, with one user more. */
   static acquire(source: ModelSource, options: SharedLoadOptions): Engine {
-    const key = JSON.stringify([source.url, source.integrity]);
+    const key = JSON.stringify(source);
     const engine = engines.get(key) ?? new Engine(key, source, options);
     engines.set(key, engine);
     engine.#users++;
@@ -73,8 +74,8 @@ export class Engine {
 
   /** Bytes that loading would download. @throws as `downloadSize` */
   async missingBytes(signal: AbortSignal): Promise<number> {
-    const { url, integrity } = this.source;
-    return (await downloadSize(url, { signal, ...(integrity && { integrity }) })).missing;
+    const { url, ...rest } = this.source;
+    return (await downloadSize(url, { ...rest, signal })).missing;
   }
 
   /** The loaded model. Aborting gives up waiting; the download itself ends when nobody waits any more. */
@@ -98,10 +99,10 @@ export class Engine {
 
   #begin(): Loading {
     const controller = new AbortController();
-    const { url, integrity } = this.source;
+    const { url, ...rest } = this.source;
     const pipeline = load(url, {
       ...this.options,
-      ...(integrity && { integrity }),
+      ...rest,
       signal: controller.signal,
       onProgress: (progress) => {
         this.#progress = progress;

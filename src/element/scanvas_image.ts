@@ -37,6 +37,7 @@ const FATAL = new Set(["DeviceLostError", "WorkerCrashedError", "DisposedError"]
  * @attr {"dpm_solver"|"ddim"|"euler"} sampler - The update rule.
  * @attr {"lazy"|"eager"} [loading=lazy] - When to begin.
  * @attr {"ask"|"auto"} [download=ask] - Whether a large download waits for a click.
+ * @attr {string} prompt-pack - File of `scanvas embed`: no text encoder is downloaded.
  * @attr {string} integrity - SHA-256 of the model's manifest.
  * @attr {string} alt - What the picture shows.
  * @attr {string} name - Name of the picture in a form.

@@ -39,6 +39,29 @@ export function replaceChildren(element: Element, ...children: Child[]): void {
   append(element, children);
 }
 
+/** Fills `element` anew only when `key` is another one. Who had the focus in it, finds it on the element then, not lost. */
+export function rebuilder(element: HTMLElement): (key: string, build: () => Child[]) => void {
+  let shown = "";
+  return (key, build) => {
+    if (key === shown) return;
+    shown = key;
+    const hadFocus = element.contains(document.activeElement);
+    replaceChildren(element, ...build());
+    if (!hadFocus) return;
+    element.tabIndex = -1;
+    element.focus({ preventScroll: true });
+  };
+}
+
+/** Gives `element` these children in this order. Those that are there already stay attached, with their focus and scroll. */
+export function arrange(element: Element, children: readonly Element[]): void {
+  const wanted = new Set(children);
+  for (const child of [...element.children]) if (!wanted.has(child)) child.remove();
+  children.forEach((child, i) => {
+    if (element.children[i] !== child) element.insertBefore(child, element.children[i] ?? null);
+  });
+}
+
 export function setAttribute(element: Element, name: string, value: unknown): void {
   if (value === false || value === undefined || value === null) element.removeAttribute(name);
   else element.setAttribute(name, value === true ? "" : String(value));
@@ -73,9 +96,13 @@ const ICONS = {
   warning: "M12 4l9 16H3zM12 10v4M12 17h.01",
   archive: "M4 5h16v4H4zM5 9v11h14V9M10 13h4",
   expand: "M4 9V4h5M20 9V4h-5M4 15v5h5M20 15v5h-5",
-  compare: "M12 3v18M5 6h4v12H5zM15 6h4v12h-4z",
+  compare: "M12 3v18M9 6H4v12h5M15 6h5v12h-5",
   image: "M4 5h16v14H4zM4 16l5-5 4 4 2-2 5 5M15 9h.01",
   pause: "M9 6v12M15 6v12",
+  plus: "M12 5v14M5 12h14",
+  minus: "M5 12h14",
+  left: "M15 5l-7 7 7 7",
+  right: "M9 5l7 7-7 7",
 } as const;
 
 export type IconName = keyof typeof ICONS;

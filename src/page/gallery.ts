@@ -38,10 +38,11 @@ export class Gallery {
 
   async remove(id: number): Promise<void> {
     await this.kept.remove(id);
-    const { pictures, selected, outcome } = this.store.state;
+    const { pictures, selected, compared, outcome } = this.store.state;
     this.store.set({
       pictures: pictures.filter((picture) => picture.id !== id),
-      ...(selected === id && { selected: undefined }),
+      ...(selected === id && { selected: undefined, compared: undefined }),
+      ...(compared === id && { compared: undefined }),
       ...(outcome?.kind === "picture" && outcome.id === id && { outcome: undefined }),
     });
   }
@@ -49,7 +50,7 @@ export class Gallery {
   async clear(): Promise<void> {
     await this.kept.clear();
     for (const { png } of this.store.state.pictures) this.#revoke(png);
-    this.store.set({ pictures: [], selected: undefined, outcome: undefined });
+    this.store.set({ pictures: [], selected: undefined, compared: undefined, outcome: undefined });
   }
 
   /** All of them in a zip, oldest first. */

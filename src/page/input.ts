@@ -8,10 +8,12 @@ import { toast } from "./views/toast.ts";
 
 const MAX_FILE = 64 * 2 ** 20; // bytes
 
-/** Esc stops what runs, unless it closes a dialog. */
-export function listenForKeys({ queue }: App): void {
+/** Esc stops what runs, or ends a comparison, unless it closes a dialog. */
+export function listenForKeys({ store, queue }: App): void {
   document.addEventListener("keydown", (event) => {
-    if (event.key === "Escape" && !document.querySelector("dialog[open]")) queue.stop();
+    if (event.key !== "Escape" || document.querySelector("dialog[open]")) return;
+    if (store.state.running) queue.stop();
+    else store.set({ compared: undefined });
   });
 }
 

@@ -6,6 +6,7 @@ import { Engine } from "./engine.ts";
 import { Gallery } from "./gallery.ts";
 import { listenForKeys, receiveFiles, receiveLinks } from "./input.ts";
 import { fetchModels, Models } from "./models.ts";
+import { Plans } from "./plans.ts";
 import { Queue } from "./queue.ts";
 import { createStore } from "./state.ts";
 import { texts } from "./texts.ts";
@@ -31,7 +32,7 @@ async function start(): Promise<void> {
   const models = new Models(store, engine);
   const gallery = await Gallery.open(store);
   const queue = new Queue(store, engine, models, gallery);
-  const app: App = { store, engine, models, gallery, queue };
+  const app: App = { store, engine, models, plans: new Plans(store, engine), gallery, queue };
   await models.refresh();
   const newest = store.state.pictures[0];
   if (newest) store.set({ outcome: { kind: "picture", id: newest.id } });

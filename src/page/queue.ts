@@ -30,7 +30,10 @@ export class Queue {
       preview: undefined,
     };
     const { waiting } = this.store.state;
-    this.store.set({ waiting: [...waiting, job], ...(kind === "pictures" && { lastSeed: seed, selected: undefined }) });
+    this.store.set({
+      waiting: [...waiting, job],
+      ...(kind === "pictures" && { lastSeed: seed, selected: undefined, compared: undefined }),
+    });
     void this.#next();
   }
 

@@ -1,4 +1,4 @@
-import type { Progress, ScanvasError, StoredModel } from "../index.ts";
+import type { Plan, Progress, ScanvasError, StoredModel } from "../index.ts";
 import type { DeviceFacts } from "./device.ts";
 import type { Picture } from "./gallery_store.ts";
 import type { ModelCard } from "./model_card.ts";
@@ -36,6 +36,8 @@ export interface State {
   readonly models: readonly ModelCard[];
   /** By model id: what of it is on this device. */
   readonly stored: ReadonlyMap<string, StoredModel>;
+  /** By `planKey`: what a picture would need; "unknown" where it could not be worked out. */
+  readonly plans: ReadonlyMap<string, Plan | "unknown">;
   readonly settings: Settings;
   readonly lastSeed: number | undefined;
   readonly running: Job | undefined;
@@ -43,6 +45,8 @@ export interface State {
   readonly outcome: Outcome | undefined;
   /** The picture that was chosen in the gallery; undefined follows the work. */
   readonly selected: number | undefined;
+  /** The picture beside the chosen one, with a slider between them. */
+  readonly compared: number | undefined;
   /** Newest first. */
   readonly pictures: readonly Picture[];
   readonly device: DeviceFacts | undefined;
@@ -54,12 +58,14 @@ export function createStore(models: readonly ModelCard[]): AppStore {
   return new Store<State>({
     models,
     stored: new Map(),
+    plans: new Map(),
     settings: defaultSettings(models[0]!),
     lastSeed: undefined,
     running: undefined,
     waiting: [],
     outcome: undefined,
     selected: undefined,
+    compared: undefined,
     pictures: [],
     device: undefined,
   });
@@ -83,14 +89,16 @@ export function adoptSettings(store: AppStore, found: Partial<Settings>): void {
 /** What the stage shows: the chosen picture, else the work that goes on, else what came of the last. */
 export type Shown =
   | { readonly kind: "picture"; readonly picture: Picture }
+  | { readonly kind: "comparison"; readonly picture: Picture; readonly other: Picture }
   | { readonly kind: "job"; readonly job: Job }
   | { readonly kind: "ended"; readonly job: Job; readonly error: ScanvasError | undefined }
   | undefined;
 
-export function shown({ selected, running, outcome, pictures }: State): Shown {
+export function shown({ selected, compared, running, outcome, pictures }: State): Shown {
   const picture = (id: number): Shown => {
-    const found = pictures.find((one) => one.id === id);
-    return found && { kind: "picture", picture: found };
+    const [found, other] = [id, compared].map((wanted) => pictures.find((one) => one.id === wanted));
+    if (!found) return undefined;
+    return other ? { kind: "comparison", picture: found, other } : { kind: "picture", picture: found };
   };
   if (selected !== undefined) return picture(selected);
   if (running) return { kind: "job", job: running };

@@ -1,5 +1,5 @@
 /** Every English word of the page, in one place. */
-import type { ErrorName } from "../index.ts";
+import type { ErrorName, Plan } from "../index.ts";
 import type { Tier, Unsupported } from "./device.ts";
 import { bytes, duration } from "./format.ts";
 import type { JobProgress } from "./state.ts";
@@ -8,7 +8,6 @@ const plural = (count: number, one: string, many = `${one}s`): string => `${coun
 
 export const texts = {
   name: "scanvas",
-  tagline: "Pictures from words, made on this device.",
 
   header: {
     models: (title: string) => `Model: ${title}`,
@@ -37,7 +36,6 @@ export const texts = {
     negativeOff: "Used only with guidance above 1",
     negativePlaceholder: "What should not be there",
     size: "Size",
-    custom: "Free size in pixels, multiples of 16",
     width: "Width",
     height: "Height",
     steps: "Steps",
@@ -48,15 +46,24 @@ export const texts = {
     samplers: { default: "Model's own", dpm_solver: "DPM-Solver++ 2M", ddim: "DDIM", euler: "Euler" },
     seed: "Seed",
     seedRandom: "A new one each time",
-    seedLast: (seed: number) => `Use ${seed} again`,
     count: "Pictures",
     precision: "Precision",
     precisions: { f32: "32 bit", f16: "16 bit, faster" },
     noF16: "16 bit needs shader-f16, which this device lacks",
     reset: "Back to the model's own settings",
-    plan: (need: number, memory: number) => `Needs ${bytes(need)} of GPU memory; ${bytes(memory)} are assumed`,
-    planning: "Working out the memory ...",
-    planFailed: "The memory could not be worked out",
+  },
+
+  plan: {
+    working: "Working out the memory …",
+    unknown: "The memory it needs could not be worked out",
+    verdicts: {
+      fits: "Fits.",
+      "fits streamed": "Fits, with the text encoder read from storage for each prompt.",
+      "does not fit": "Does not fit",
+    } satisfies Record<Plan["verdict"], string>,
+    need: (need: string) => `Needs ${need} of GPU memory.`,
+    tooLarge: (need: string, memory: string, wayOut: string | undefined) =>
+      `Too large: needs ${need} of GPU memory, ${memory} are assumed${wayOut ? `; ${wayOut}` : ""}.`,
   },
 
   progress: {
@@ -86,8 +93,6 @@ export const texts = {
     paused: "The download is paused; what is here is kept.",
     previewOf: (prompt: string) => `Preview: ${prompt}`,
     retry: "Try again",
-    details: "Details",
-    drop: "Drop a picture made with scanvas to take its settings",
     follow: "Back to the work in progress",
   },
 
@@ -95,6 +100,9 @@ export const texts = {
     use: "Use settings",
     again: "New seed",
     download: "Download",
+    view: "View large",
+    compare: "Compare with another",
+    nothingToCompare: "Make another picture to compare it with",
     copy: "Copy",
     copied: "Picture copied",
     copyFailed: "The browser did not let the picture be copied",
@@ -105,6 +113,26 @@ export const texts = {
     undo: "Undo",
     facts: (width: number, height: number, steps: number, guidance: number, seed: number | undefined, time: number) =>
       `${width} × ${height} · ${plural(steps, "step")} · guidance ${guidance} · seed ${seed ?? "?"} · ${duration(time)}`,
+  },
+
+  viewer: {
+    label: "Picture, large",
+    keys: "Plus and minus zoom, arrows move, 0 fits, 1 shows each pixel as one",
+    previous: "Newer picture",
+    next: "Older picture",
+    larger: "Larger",
+    smaller: "Smaller",
+    fit: "Fit",
+    actual: "1:1",
+    fullScreen: "Full screen",
+    percent: (percent: number) => `${Math.round(percent)}%`,
+  },
+
+  comparison: {
+    slider: "Border between the two pictures",
+    share: (percent: number) => `${Math.round(percent)}% of the left picture`,
+    hint: "Choose another picture in the gallery to compare with.",
+    end: "End comparison",
   },
 
   gallery: {
@@ -130,7 +158,7 @@ export const texts = {
     partial: (present: number, total: number) => `${bytes(present)} of ${bytes(total)} here`,
     notHere: (size: number) => `${bytes(size)} to download`,
     facts: (side: number, licence: string) => `${side} px · licence ${licence}`,
-    memory: (width: number, height: number) => `Memory for ${width} × ${height} on this device`,
+    memory: (width: number, height: number) => `${width} × ${height} on this device`,
     storage: "Storage",
     usage: (usage: number, quota: number) => `${bytes(usage)} used of ${bytes(quota)} that the browser allows`,
     persisted: "The browser will not clear it by itself.",
@@ -138,11 +166,6 @@ export const texts = {
     persist: "Ask the browser to keep it",
     persistRefused: "The browser did not agree; it usually does for pages that are installed or often used.",
     pictures: (count: number, size: number) => `${plural(count, "picture")}, ${bytes(size)}`,
-    verdicts: {
-      fits: "Fits",
-      "fits streamed": "Fits; the text encoder is read from storage",
-      "does not fit": "Does not fit",
-    },
   },
 
   device: {

@@ -36,6 +36,8 @@ export interface ManifestOptions extends FetchOptions {
   integrity?: string;
   /** Where the manifest is kept, and looked for when there is no network. */
   store?: WeightStore;
+  /** False: it is looked for there, but not kept. */
+  keep?: boolean;
 }
 
 /**
@@ -65,7 +67,7 @@ export async function fetchManifest(baseUrl: string, options: ManifestOptions = 
   }
   if (integrity !== undefined) await verify(bytes, integrity, fileUrl(base, "manifest.json"));
   const manifest = parseManifest(new TextDecoder().decode(bytes));
-  if (store) await keepManifest(base, manifest, bytes, store, options.signal);
+  if (store && options.keep !== false) await keepManifest(base, manifest, bytes, store, options.signal);
   return manifest;
 }
 
@@ -188,14 +190,16 @@ async function keepManifest(
   });
 }
 
-/** Everything but the manifest, each content once. */
-export function piecesOfModel(manifest: Manifest): Content[] {
+/** Everything but the manifest, each content once. `text` false: nor text encoder and tokenizer, which a prompt pack replaces. */
+export function piecesOfModel(manifest: Manifest, { text = true } = {}): Content[] {
   const pieces = new Map<string, number>();
-  for (const { shards } of Object.values(manifest.components)) {
+  for (const [name, { shards }] of Object.entries(manifest.components)) {
+    if (name === "text_encoder" && !text) continue;
     for (const { bytes, chunks } of shards)
       chunks.forEach((sha256, i) => pieces.set(sha256, Math.min(CHUNK_BYTES, bytes - i * CHUNK_BYTES)));
   }
-  for (const entry of [manifest.tokenizer, manifest.tokenizerConfig]) if (entry) pieces.set(entry.sha256, entry.bytes);
+  for (const entry of text ? [manifest.tokenizer, manifest.tokenizerConfig] : [])
+    if (entry) pieces.set(entry.sha256, entry.bytes);
   return [...pieces].map(([sha256, bytes]) => ({ sha256, bytes }));
 }
 

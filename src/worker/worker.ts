@@ -6,6 +6,7 @@ import { LocalPipeline } from "../pipeline.ts";
 import { plan, textTokensOf } from "../model_plan.ts";
 import { traceDenoiser } from "../trace.ts";
 import { fetchManifest } from "../weights/models.ts";
+import { openStore } from "../weights/store.ts";
 import type {
   CheckResult,
   GenerateRequest,
@@ -88,7 +89,8 @@ const api = {
   /** Needs no loaded model, and downloads nothing but the manifest. */
   plan: (id: number, url: string, request: PlanRequest): Promise<Plan> =>
     scheduler.enqueue(id, async (signal) => {
-      const manifest = await fetchManifest(url, { signal });
+      const store = await openStore();
+      const manifest = await fetchManifest(url, { signal, keep: false, ...(store && { store }) });
       const limits = request.limits ?? (await Gpu.limits());
       return plan(manifest, { ...request, ...(limits && { limits }) });
     }),

@@ -1,6 +1,6 @@
 // <scanvas-image> in a page of real Chromium, with a tiny model.
 import { createHash } from "node:crypto";
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import type { AxeResults, RunOptions } from "axe-core";
@@ -9,6 +9,7 @@ import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { convert } from "../../tools/convert/convert.ts";
 import { openPage } from "../../tools/headless/session.ts";
 import { serveDirectory, type DirectoryServer } from "../../tools/serve.ts";
+import { PAYLOADS } from "../page/payloads.ts";
 import { scratch } from "../weights/fixtures.ts";
 
 let page: Page;
@@ -50,7 +51,7 @@ it("reflects every attribute as a property, and back", async () => {
     const element = document.createElement("scanvas-image");
     const empty = {
       texts: [element.model, element.prompt, element.negativePrompt, element.sampler, element.alt, element.name],
-      more: [element.integrity, element.loading, element.download],
+      more: [element.promptPack, element.integrity, element.loading, element.download],
       numbers: [element.steps, element.guidanceScale, element.seed, element.width, element.height],
     };
     Object.assign(element, {
@@ -65,6 +66,7 @@ it("reflects every attribute as a property, and back", async () => {
       sampler: "euler",
       loading: "eager",
       download: "auto",
+      promptPack: "/p.safetensors",
       integrity: "sha256-x",
       alt: "cat",
       name: "picture",
@@ -80,7 +82,7 @@ it("reflects every attribute as a property, and back", async () => {
   expect(result).toEqual({
     empty: {
       texts: ["", "", "", "", "", ""],
-      more: ["", "lazy", "ask"],
+      more: ["", "", "lazy", "ask"],
       numbers: [null, null, null, null, null],
     },
     set: {
@@ -95,6 +97,7 @@ it("reflects every attribute as a property, and back", async () => {
       sampler: "euler",
       loading: "eager",
       download: "auto",
+      "prompt-pack": "/p.safetensors",
       integrity: "sha256-x",
       alt: "cat",
       name: "picture",
@@ -342,12 +345,18 @@ it("begins at once when lazy becomes eager", async () => {
   await until("hurried", "generated");
 });
 
-it("asks before a large download, by mouse or keyboard, once for all elements of a model", async () => {
+/** As on a first visit: no worker, nothing stored. */
+async function forgetEverything(): Promise<void> {
+  await page.evaluate(() => document.getElementById("stage")!.replaceChildren());
   await expect.poll(() => page.workers().length, { timeout: 20_000 }).toBe(0);
   await page.evaluate(async () => {
     const root = await navigator.storage.getDirectory();
     for await (const name of root.keys()) await root.removeEntry(name, { recursive: true });
   });
+}
+
+it("asks before a large download, by mouse or keyboard, once for all elements of a model", async () => {
+  await forgetEverything();
   const half = await scratch();
   await convert("tests/golden/pixart/pipeline", half, { dtype: "f16" });
   const fresh = await serveDirectory(half);
@@ -412,6 +421,66 @@ it("takes the model that its integrity names, and no other", async () => {
     name: "InvalidArgumentError",
     message: 'integrity is "md5-x", expected "sha256-<base64>" or 64 hex digits',
   });
+});
+
+it("takes a prompt pack in place of the text encoder, which is then not downloaded", async () => {
+  await add("encoded", { ...model, ...SMALL, prompt: "a red cat" });
+  await until("encoded", "generated");
+  const expected = await pixels("encoded");
+  const pack = await page.evaluate((url) => window.harness.embed(url, ["A red cat", ""]), server.url);
+  const folder = await scratch();
+  await convert("tests/golden/pixart/pipeline", folder, { dtype: "f32" });
+  await writeFile(join(folder, "pack.safetensors"), Uint8Array.from(pack));
+  await forgetEverything();
+  const fresh = await serveDirectory(folder);
+  try {
+    const requests: string[] = [];
+    page.on("request", (request) => requests.push(request.url()));
+    const packed = { ...SMALL, model: fresh.url, "prompt-pack": `${fresh.url}pack.safetensors`, loading: "eager" };
+    const megabytes = async (id: string): Promise<number> =>
+      Number(/[\d.]+/.exec((await part(id, "button").textContent())!)![0]);
+    await add("whole", { ...SMALL, model: fresh.url, prompt: "a red cat", loading: "eager" });
+    await part("whole", "button").waitFor();
+    await add("packed", { ...packed, prompt: "a red cat" });
+    await part("packed", "button").waitFor();
+    expect(await megabytes("packed")).toBeLessThan(await megabytes("whole"));
+    await part("packed", "button").click();
+    await until("packed", "generated");
+    expect(await pixels("packed")).toEqual(expected);
+    const files = requests.filter((url) => url.startsWith(fresh.url)).map((url) => url.slice(fresh.url.length));
+    expect(files.filter((file) => /^(text_encoder|tokenizer)/.test(file))).toEqual([]);
+    expect(files).toContain("pack.safetensors");
+
+    await page.evaluate(() => (window.harness.element("packed").prompt = "a green dog"));
+    const { detail } = await until("packed", "error");
+    expect(detail.name).toBe("InvalidArgumentError");
+    expect(detail.message).toMatch(/"a green dog" is not in the prompt pack, which has 2/);
+  } finally {
+    await fresh.close();
+  }
+});
+
+it("shows attributes as text, whatever is in them", async () => {
+  await page.evaluate(() =>
+    Object.assign(window, { ran: 0, pwned: () => (window as unknown as { ran: number }).ran++ }),
+  );
+  for (const [i, payload] of PAYLOADS.entries()) {
+    const texts = { prompt: payload, "negative-prompt": payload, alt: payload, name: payload };
+    const addresses = { model: payload, "prompt-pack": payload, integrity: payload };
+    await add(`payload-${i}`, { ...model, ...SMALL, ...texts, ...(i % 2 ? addresses : { sampler: payload }) });
+  }
+  for (const i of PAYLOADS.keys()) await until(`payload-${i}`, "error");
+  const seen = await page.evaluate(() =>
+    [...document.querySelectorAll("#stage scanvas-image")].map((element) => ({
+      label: element.shadowRoot!.querySelector("canvas")!.getAttribute("aria-label"),
+      elements: element.shadowRoot!.querySelectorAll("*").length,
+      inMessage: element.shadowRoot!.querySelector('[part="message"]')!.childElementCount,
+      children: element.childElementCount,
+    })),
+  );
+  const { elements } = seen[0]!;
+  expect(seen).toEqual(PAYLOADS.map((label) => ({ label, elements, inMessage: 0, children: 0 })));
+  expect(await page.evaluate(() => (window as unknown as { ran: number }).ran)).toBe(0);
 });
 
 it("shows the poster until there is a picture, and a progress of the page's own", async () => {

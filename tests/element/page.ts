@@ -1,7 +1,7 @@
 /** The page of the element's tests: the element defined, and a diary of its events. */
 import "../../src/element/define.ts";
 import { ScanvasImage, type AbortDetail, type ErrorDetail, type GeneratedDetail } from "../../src/element/index.ts";
-import type { Progress } from "../../src/index.ts";
+import { load, type Progress } from "../../src/index.ts";
 
 declare global {
   interface Window {
@@ -71,6 +71,14 @@ const harness = {
   pixels(id: string): number[] {
     const canvas = harness.part(id, "image") as HTMLCanvasElement;
     return [...canvas.getContext("2d")!.getImageData(0, 0, canvas.width, canvas.height).data];
+  },
+
+  /** A prompt pack, as `scanvas embed` writes it. */
+  async embed(model: string, prompts: string[]): Promise<number[]> {
+    const pipeline = await load(model);
+    const pack = await pipeline.embed(prompts);
+    await pipeline.dispose();
+    return [...pack];
   },
 
   async ending(work: Promise<unknown>): Promise<string> {

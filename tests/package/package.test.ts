@@ -260,7 +260,7 @@ describe("on a server", () => {
       await import("scanvas/element/define");
       const { load } = await import("scanvas");
       console.log(typeof ScanvasImage, typeof load, ScanvasImage.observedAttributes.length);`;
-    expect(await consumer.run("node", "--input-type=module", "-e", script)).toBe("function function 13\n");
+    expect(await consumer.run("node", "--input-type=module", "-e", script)).toBe("function function 14\n");
   });
 });
 

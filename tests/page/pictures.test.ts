@@ -4,14 +4,15 @@ import { unzipSync } from "fflate";
 import type { Page } from "playwright";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { readText } from "../../src/page/png.ts";
-import { buildSite, generate, pictures, QUICK, ready, tiles, visit, type Site, type Visit } from "./site.ts";
+import { hostSite, type Host } from "../../tools/site/host.ts";
+import { drop, generate, pictures, QUICK, ready, tiles, visit, type Visit } from "./site.ts";
 
-let site: Site;
+let site: Host;
 let visitor: Visit;
 let page: Page;
 
 beforeAll(async () => {
-  site = await buildSite();
+  site = await hostSite();
   visitor = await visit(site);
   page = visitor.page;
   await ready(page);
@@ -32,7 +33,7 @@ async function download(click: () => Promise<void>): Promise<{ name: string; byt
 
 const button = (name: string) => page.getByRole("button", { name, exact: true });
 
-it("says what the first click downloads, and makes the first picture with it", async () => {
+it("says what the first click downloads, and makes the first picture with that one click", async () => {
   const shell: string[] = [];
   visitor.context.on("request", (request) => void shell.push(new URL(request.url()).pathname));
   expect(await page.locator("#generate-note").textContent()).toMatch(/^Downloads 1\d MB once/);
@@ -70,14 +71,7 @@ it("puts the settings into the PNG, and takes them out of one that is dropped", 
 
   await page.evaluate(() => (location.hash = "#prompt=other&steps=9&width=128&seed=1"));
   await expect.poll(() => page.locator("#prompt").inputValue()).toBe("other");
-  await page.evaluate(
-    (data) => {
-      const transfer = new DataTransfer();
-      transfer.items.add(new File([Uint8Array.from(data)], "x.png", { type: "image/png" }));
-      document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
-    },
-    [...bytes],
-  );
+  await drop(page, bytes);
   await expect.poll(() => page.locator("#prompt").inputValue()).toBe("a blue fish, größer\nand Ωmega");
   await page.locator(".advanced > summary").click();
   expect(await page.getByLabel("Steps").inputValue()).toBe("2");
@@ -130,7 +124,7 @@ it("shares settings by a link that a fresh visitor can use", async () => {
 
 it("copies a picture to the clipboard", async () => {
   await button("Copy").click();
-  await expect.poll(() => page.locator(".toast").textContent()).toContain("copied");
+  await expect.poll(() => page.locator(".toast").textContent()).toBe("Picture copied");
   const types = await page.evaluate(async () => (await navigator.clipboard.read()).flatMap(({ types }) => types));
   expect(types).toEqual(["image/png"]);
 });

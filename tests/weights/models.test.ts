@@ -240,7 +240,7 @@ describe("the storage panel", () => {
 
 describe("the size of a download", () => {
   const manifestBytes = first.files.get("manifest.json")!.length;
-  const size = (options: { fetch?: typeof fetch; integrity?: string } = {}) =>
+  const size = (options: { fetch?: typeof fetch; integrity?: string; promptPack?: string } = {}) =>
     downloadSize(server.url, { ...FAST, ...options, store: directory.store() });
 
   it("counts the pieces that are not stored, and keeps nothing", async () => {
@@ -256,10 +256,22 @@ describe("the size of a download", () => {
     expect(await size()).toEqual({ total, missing: changed[0].bytes + changed[1].bytes });
   });
 
+  it("leaves out the text encoder and its tokenizer where a prompt pack stands in for them", async () => {
+    const shards = first.manifest.components.transformer!.shards.slice(0, 2);
+    const components = {
+      ...first.manifest.components,
+      text_encoder: { ...first.manifest.components.transformer!, shards },
+    };
+    server.files.set("manifest.json", Buffer.from(JSON.stringify({ ...first.manifest, components })));
+    const bytes = first.manifest.components.transformer!.shards.reduce((sum, shard) => sum + shard.bytes, 0);
+    expect(await size({ promptPack: "pack.safetensors" })).toEqual({ total: bytes, missing: bytes });
+    expect((await size()).total).toBeGreaterThan(bytes);
+  });
+
   it("is nothing without a network for a model that is all there, and unknown for others", async () => {
     expect(await failure(size({ fetch: offline }))).toMatch(/^NetworkError: /);
     await load();
-    expect(await size({ fetch: offline })).toEqual({ total: first.bytes, missing: 0 });
+    expect(await size({ fetch: offline })).toEqual({ total: first.bytes - manifestBytes, missing: 0 });
   });
 
   it("is refused for a manifest that is not the pinned one", async () => {

@@ -64,12 +64,15 @@ export function site({ cache }: SiteOptions = {}): Plugin {
   };
 }
 
-/** The service worker of what was built: the shell's files and a name that changes with any of them. Weights are not its matter. */
+/**
+ * The service worker of what was built: the shell's files and a name that changes with any of them. Weights are not its matter, nor is
+ * onnxruntime-web, which the page has no use for.
+ */
 async function serviceWorker(out: string): Promise<string> {
   const files = (await readdir(out, { recursive: true, withFileTypes: true }))
     .filter((entry) => entry.isFile())
     .map((entry) => relative(out, join(entry.parentPath, entry.name)).replaceAll("\\", "/"))
-    .filter((file) => file !== "sw.js" && !file.startsWith("models/") && !file.endsWith(".wasm"))
+    .filter((file) => file !== "sw.js" && !file.startsWith("models/") && !/\.wasm$|\bort\b|\bonnx\b/.test(file))
     .sort();
   const hash = createHash("sha256");
   for (const file of files) hash.update(file).update(await readFile(join(out, file)));

@@ -1,11 +1,13 @@
 /** All settings but the prompt. */
 import type { App } from "../app.ts";
 import { h, icon, replaceChildren } from "../dom.ts";
+import { planKey } from "../plans.ts";
 import { defaultSettings, LIMITS, sizePresets, type Settings } from "../settings.ts";
 import { cardOf, updateSettings } from "../state.ts";
 import { texts } from "../texts.ts";
 import { button } from "./button.ts";
 import { labelled, numberField, selectField } from "./fields.ts";
+import { planLine } from "./plan.ts";
 
 const t = texts.advanced;
 
@@ -44,6 +46,7 @@ export function advanced(app: App): HTMLElement {
   const precisionNote = h("span", { class: "hint" }, t.noF16);
   precision.element.append(precisionNote);
 
+  const plan = planLine();
   const presets = h("div", { class: "segments", role: "group", "aria-label": t.size });
   let side = 0;
   const showPresets = (native: number, settings: Settings): void => {
@@ -106,6 +109,7 @@ export function advanced(app: App): HTMLElement {
         h("legend", {}, t.size),
         presets,
         h("div", { class: "pair" }, width.element, height.element),
+        plan.element,
       ),
       steps.element,
       guidance.element,
@@ -146,6 +150,10 @@ export function advanced(app: App): HTMLElement {
       isRandom.checked = settings.seed === undefined;
       showPresets(card.size, settings);
     },
+  );
+  store.watch(
+    ({ plans, settings }) => [plans.get(planKey(settings))],
+    (found) => plan.show(found),
   );
   store.watch(
     ({ device, lastSeed }) => [device, lastSeed],

@@ -2,11 +2,13 @@
 import type { App } from "../app.ts";
 import { h, icon, replaceChildren, setText } from "../dom.ts";
 import { missingBytes } from "../models.ts";
+import { planKey } from "../plans.ts";
 import { LIMITS } from "../settings.ts";
 import { cardOf, updateSettings } from "../state.ts";
 import { texts } from "../texts.ts";
 import { advanced } from "./advanced.ts";
 import { button } from "./button.ts";
+import { refusal } from "./plan.ts";
 
 const t = texts.composer;
 
@@ -66,17 +68,30 @@ export function composer(app: App): HTMLElement {
     },
   );
   store.watch(
-    ({ models, settings, stored, running }) => [models, settings.model, stored, running !== undefined],
-    (_models, id, stored, isRunning) => {
+    ({ settings, stored, running, plans }) => [
+      settings.model,
+      stored,
+      running !== undefined,
+      plans.get(planKey(settings)),
+    ],
+    (id, stored, isRunning, plan) => {
       const card = cardOf(store.state, id);
       const missing = missingBytes(card, stored.get(id));
       const isPartial = (stored.get(id)?.present ?? 0) > 0;
-      note.hidden = missing === 0 || isRunning;
-      setText(note, isPartial ? t.resume(missing) : t.firstTime(missing));
+      const doesNotFit = typeof plan === "object" && plan.verdict === "does not fit";
+      note.classList.toggle("bad", doesNotFit);
+      note.hidden = !doesNotFit && (missing === 0 || isRunning);
+      setText(note, doesNotFit ? refusal(plan) : isPartial ? t.resume(missing) : t.firstTime(missing));
+    },
+  );
+  store.watch(
+    ({ models, settings }) => [models, settings.model],
+    (_models, id) => {
+      const { examples: prompts } = cardOf(store.state, id);
       replaceChildren(
         examples,
         h("span", { class: "quiet-text" }, t.examples),
-        ...card.examples.map((example) =>
+        ...prompts.map((example) =>
           button(example, () => updateSettings(store, { prompt: example }), { class: "chip", look: "plain" }),
         ),
       );

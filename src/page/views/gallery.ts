@@ -1,7 +1,8 @@
 /** All pictures of this browser, newest first. */
 import type { App } from "../app.ts";
-import { h, replaceChildren, setText } from "../dom.ts";
+import { arrange, h, setText } from "../dom.ts";
 import type { Picture } from "../gallery_store.ts";
+import { shown } from "../state.ts";
 import { texts } from "../texts.ts";
 import { button } from "./button.ts";
 import { confirmed } from "./dialog.ts";
@@ -31,6 +32,14 @@ export function galleryView(app: App): HTMLElement {
     ),
   );
 
+  /** While two are compared, or with Shift, it becomes the second one. */
+  const choose = (id: number, asSecond: boolean): void => {
+    const now = shown(store.state);
+    const first = now && "picture" in now ? now.picture.id : undefined;
+    const isComparing = asSecond || now?.kind === "comparison";
+    if (isComparing && first !== undefined && first !== id) store.set({ selected: first, compared: id });
+    else store.set({ selected: id, compared: undefined });
+  };
   const tiles = new Map<number, HTMLElement>();
   const tile = (picture: Picture): HTMLElement => {
     const { prompt, width, height } = picture.settings;
@@ -42,7 +51,7 @@ export function galleryView(app: App): HTMLElement {
         class: "tile",
         "aria-label": t.open(prompt),
         title: prompt,
-        on: { click: () => store.set({ selected: picture.id }) },
+        on: { click: (event) => choose(picture.id, event.shiftKey) },
       },
       image,
     );
@@ -54,21 +63,27 @@ export function galleryView(app: App): HTMLElement {
     (pictures) => {
       for (const id of tiles.keys()) if (!pictures.some((picture) => picture.id === id)) tiles.delete(id);
       for (const picture of pictures) if (!tiles.has(picture.id)) tiles.set(picture.id, tile(picture));
-      replaceChildren(grid, ...pictures.map(({ id }) => tiles.get(id)!));
+      arrange(
+        grid,
+        pictures.map(({ id }) => tiles.get(id)!),
+      );
       setText(count, pictures.length > 0 ? t.count(pictures.length) : "");
       empty.hidden = pictures.length > 0;
       actions.hidden = pictures.length === 0;
     },
   );
   store.watch(
-    ({ selected, outcome, running, pictures }) => [
-      selected ?? (!running && outcome?.kind === "picture" ? outcome.id : undefined),
-      pictures,
-    ],
-    (id) => {
-      for (const [one, element] of tiles) {
-        element.firstElementChild!.setAttribute("aria-current", String(one === id));
-      }
+    (state) => {
+      const now = shown(state);
+      return [
+        now && "picture" in now ? now.picture.id : undefined,
+        now?.kind === "comparison" ? now.other.id : undefined,
+        state.pictures,
+      ];
+    },
+    (first, second) => {
+      for (const [id, element] of tiles)
+        element.firstElementChild!.setAttribute("aria-current", String(id === first || id === second));
     },
   );
   return h(

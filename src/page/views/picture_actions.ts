@@ -8,10 +8,11 @@ import { adoptSettings } from "../state.ts";
 import { texts } from "../texts.ts";
 import { button } from "./button.ts";
 import { toast } from "./toast.ts";
+import type { Viewer } from "./viewer.ts";
 
 const t = texts.picture;
 
-export function pictureActions(app: App, picture: Picture): HTMLElement {
+export function pictureActions(app: App, picture: Picture, viewer: Viewer): HTMLElement {
   const { settings, png } = picture;
   const { store, gallery, queue } = app;
   return h(
@@ -20,6 +21,8 @@ export function pictureActions(app: App, picture: Picture): HTMLElement {
     button(t.again, () => queue.add("pictures", { ...settings, seed: undefined }), { icon: "dice" }),
     button(t.use, () => adoptSettings(store, settings), { icon: "restore" }),
     button(t.download, () => download(png, fileName(settings.prompt, settings.seed)), { icon: "download" }),
+    button(t.view, () => viewer.open(picture), { icon: "expand", bare: true }),
+    button(t.compare, () => compare(app, picture), { icon: "compare", bare: true }),
     button(t.copy, () => copyPicture(png), { icon: "copy", bare: true }),
     button(t.share, () => share(toHash(settings)), { icon: "link", bare: true }),
     button(
@@ -31,6 +34,15 @@ export function pictureActions(app: App, picture: Picture): HTMLElement {
       { icon: "trash", bare: true },
     ),
   );
+}
+
+/** With the one made before it, or after it if it is the oldest: another one is a click in the gallery away. */
+function compare({ store }: App, picture: Picture): void {
+  const { pictures } = store.state;
+  const at = pictures.findIndex(({ id }) => id === picture.id);
+  const other = pictures[at + 1] ?? pictures[at - 1];
+  if (other) store.set({ selected: picture.id, compared: other.id });
+  else toast(t.nothingToCompare);
 }
 
 export function download(blob: Blob, name: string): void {

@@ -1,13 +1,15 @@
 /** The picture: being made, made, or chosen in the gallery. */
 import type { App } from "../app.ts";
-import { h, icon, replaceChildren } from "../dom.ts";
+import { h, icon, rebuilder } from "../dom.ts";
 import type { ScanvasError } from "../../index.ts";
 import type { Picture } from "../gallery_store.ts";
 import { shown, type Job } from "../state.ts";
 import { texts } from "../texts.ts";
 import { button } from "./button.ts";
+import { comparison } from "./comparison.ts";
 import { pictureActions } from "./picture_actions.ts";
 import { progressView } from "./progress.ts";
+import { viewer, type Viewer } from "./viewer.ts";
 
 const t = texts.stage;
 
@@ -16,57 +18,79 @@ export function stage(app: App): HTMLElement {
   const frame = h("div", { class: "frame" });
   const below = h("div", { class: "below" });
   const progress = progressView(app);
+  const look = viewer(app);
   const canvas = h("canvas", { class: "picture preview", role: "img" });
   const element = h(
     "section",
     { class: "stage", "aria-label": t.label },
     frame,
     h("div", { class: "strip" }, progress, below),
+    look.element,
   );
 
-  let view = ""; // what the frame holds, so that it is not built anew for every step
-  const frameOnce = (key: string, build: () => Node): void => {
-    if (view === key) return;
-    view = key;
-    frame.replaceChildren(build());
-  };
+  const fill = rebuilder(frame);
+  const tell = rebuilder(below);
   const showPreview = ({ preview, settings }: Job): void => {
-    if (!preview) return frameOnce("wait", () => waiting());
-    frameOnce("preview", () => canvas);
+    if (!preview) return fill("wait", () => [waiting()]);
+    fill("preview", () => [canvas]);
     canvas.width = preview.width;
     canvas.height = preview.height;
     canvas.style.setProperty("--ratio", `${preview.width} / ${preview.height}`);
     canvas.setAttribute("aria-label", t.previewOf(settings.prompt));
     canvas.getContext("2d")!.putImageData(new ImageData(preview.data, preview.width, preview.height), 0, 0);
   };
+  const follow = (): HTMLElement =>
+    button(t.follow, () => store.set({ selected: undefined, compared: undefined }), { look: "plain" });
 
   store.watch(
     (state) => [shown(state), state.running !== undefined && state.selected !== undefined],
     (now, isAside) => {
       element.dataset.state = now?.kind ?? "empty";
-      const follow = isAside && button(t.follow, () => store.set({ selected: undefined }), { look: "plain" });
       if (now?.kind === "picture") {
-        frameOnce(`picture ${now.picture.id}`, () => image(app, now.picture));
-        replaceChildren(below, pictureFacts(now.picture), pictureActions(app, now.picture), follow);
+        const { picture } = now;
+        fill(`picture ${picture.id}`, () => [image(app, picture, look)]);
+        tell(`picture ${picture.id} ${isAside}`, () => [
+          pictureFacts(picture),
+          pictureActions(app, picture, look),
+          isAside && follow(),
+        ]);
+      } else if (now?.kind === "comparison") {
+        const { picture, other } = now;
+        const pair = `comparison ${picture.id} ${other.id}`;
+        fill(pair, () => [comparison(app, picture, other)]);
+        tell(`${pair} ${isAside}`, () => [
+          h("div", { class: "sides" }, pictureFacts(picture), pictureFacts(other)),
+          h("p", { class: "quiet-text" }, texts.comparison.hint),
+          button(texts.comparison.end, () => store.set({ compared: undefined }), { icon: "close" }),
+          isAside && follow(),
+        ]);
       } else if (now?.kind === "job") {
         showPreview(now.job);
-        replaceChildren(below);
+        tell("", () => []);
       } else if (now) {
-        if (now.error) frameOnce(`error ${now.job.id}`, () => failure(app, now.job, now.error!));
-        else showPreview(now.job);
-        replaceChildren(below, !now.error && stopped(app, now.job));
+        const { job, error } = now;
+        if (error) fill(`error ${job.id}`, () => [failure(app, job, error)]);
+        else showPreview(job);
+        tell(`ended ${job.id}`, () => [!error && stopped(app, job)]);
       } else {
-        frameOnce("welcome", () => welcome());
-        replaceChildren(below);
+        fill("welcome", () => [welcome()]);
+        tell("", () => []);
       }
     },
   );
   return element;
 }
 
-function image(app: App, picture: Picture): HTMLElement {
+function image(app: App, picture: Picture, look: Viewer): HTMLElement {
   const { width, height, prompt } = picture.settings;
-  const element = h("img", { class: "picture", src: app.gallery.urlOf(picture), alt: prompt, width, height });
+  const element = h("img", {
+    class: "picture",
+    src: app.gallery.urlOf(picture),
+    alt: prompt,
+    width,
+    height,
+    on: { click: () => look.open(picture) }, // for the mouse; the button beside it is for everybody
+  });
   element.style.setProperty("--ratio", `${width} / ${height}`);
   return element;
 }
