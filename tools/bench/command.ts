@@ -11,6 +11,7 @@ import { denoiser } from "./suites/denoiser.ts";
 import { kernels } from "./suites/kernels.ts";
 import { peers } from "./suites/peers.ts";
 import { pipeline } from "./suites/pipeline.ts";
+import { quality } from "./suites/quality.ts";
 
 export interface BenchOptions {
   quick?: boolean;
@@ -29,6 +30,7 @@ const SUITES: Record<string, { run: Suite; browserOnly?: boolean }> = {
   denoiser: { run: denoiser },
   pipeline: { run: pipeline, browserOnly: true },
   peers: { run: peers, browserOnly: true },
+  quality: { run: quality },
 };
 
 export function command(): Command {

@@ -139,11 +139,7 @@ export async function inPage<T>(work: () => Promise<T>): Promise<T> {
 }
 
 /** The folder itself when it is converted; else its conversion in the cache, redone by `convert` only where something changed. */
-export async function convertedFolder(
-  path: string,
-  dtype: "f32" | "f16",
-  say: (line: string) => void,
-): Promise<string> {
+export async function convertedFolder(path: string, dtype: string, say: (line: string) => void): Promise<string> {
   const folder = resolve(path);
   if (existsSync(join(folder, "manifest.json"))) return folder;
   const key = createHash("sha256").update(folder).digest("hex").slice(0, 8);

@@ -2,11 +2,13 @@
 import * as denoiser from "./denoiser.ts";
 import { describe } from "./device.ts";
 import * as kernels from "./kernels.ts";
+import * as quality from "./quality.ts";
 
 export const api = {
   describe: () => describe(),
   ...kernels,
   ...denoiser,
+  ...quality,
 };
 
 export type Api = typeof api;
