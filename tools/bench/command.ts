@@ -6,7 +6,7 @@ import { ScanvasError } from "../../src/errors.ts";
 import { isRepository } from "../headless/pages.ts";
 import { withHost, type Host, type Runtime } from "./host.ts";
 import { renderHtml } from "./html.ts";
-import { makeReport, readReport, writeReport, type Results } from "./report.ts";
+import { makeReport, readReport, writeReport, type Progress, type Results } from "./report.ts";
 import { denoiser } from "./suites/denoiser.ts";
 import { kernels } from "./suites/kernels.ts";
 import { peers } from "./suites/peers.ts";
@@ -23,7 +23,7 @@ export interface BenchOptions {
   blocks: "1" | "all";
 }
 
-export type Suite = (host: Host, options: BenchOptions, say: (line: string) => void) => Promise<Results>;
+export type Suite = (host: Host, options: BenchOptions, progress: Progress) => Promise<Results>;
 
 const SUITES: Record<string, { run: Suite; browserOnly?: boolean }> = {
   kernels: { run: kernels },
@@ -73,15 +73,19 @@ async function run(name: string, files: string[], options: BenchOptions): Promis
       throw new ScanvasError("InvalidArgumentError", `bench: ${suite} measures a page; leave --runtime node out`);
     }
     say(`== ${suite}`);
+    const write = async (some: Results) => {
+      const report = makeReport(suite, { ...options }, some);
+      return { report, files: await writeReport(report, resolve(options.out)) };
+    };
     const results = await withHost(options.runtime, say, (host) => {
       const { vendor, architecture, description, software } = host.environment.adapter;
       say(
         `${host.environment.runtime}: ${vendor} ${architecture} ${description}${software ? " (SOFTWARE: not GPU speed)" : ""}`,
       );
-      return measure(host, options, say);
+      return measure(host, options, { say, keep: async (some) => void (await write(some)) });
     });
-    const report = makeReport(suite, { ...options }, results);
-    say((await writeReport(report, resolve(options.out))).join(", "));
+    const { report, files: written } = await write(results);
+    say(written.join(", "));
     for (const { group, name: what, check, foreign } of report.rows) {
       if (!check.passed && !foreign)
         wrong.push(`${suite} ${group} ${what}: ${check.error} against ${check.against}, allowed ${check.tolerance}`);

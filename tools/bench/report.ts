@@ -92,6 +92,13 @@ export interface Report {
 /** What a suite hands back. */
 export type Results = Pick<Report, "environment" | "rows" | "ratios" | "facts" | "series" | "notes">;
 
+/** What a suite tells meanwhile. */
+export interface Progress {
+  say(line: string): void;
+  /** Writes what there is so far: hours of measuring survive their interruption. */
+  keep(results: Results): Promise<void>;
+}
+
 export const noResults = (environment: Environment): Results => ({
   environment,
   rows: [],

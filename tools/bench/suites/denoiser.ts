@@ -10,7 +10,7 @@ import { syntheticPipeline } from "../../synth/synth.ts";
 import type { Host } from "../host.ts";
 import type { StepTiming } from "../page/denoiser.ts";
 import { exponent, median } from "../page/stats.ts";
-import { fact, noResults, ratio, row, type Check, type Results } from "../report.ts";
+import { fact, noResults, ratio, row, type Check, type Progress, type Results } from "../report.ts";
 
 export interface DenoiserOptions {
   quick?: boolean;
@@ -41,7 +41,7 @@ const MIXERS = Object.keys(BLOCKS) as Mixer[];
 export async function denoiser(
   host: Host,
   { quick = false, model, pixels, blocks }: DenoiserOptions,
-  say: (line: string) => void,
+  { say, keep }: Progress,
 ): Promise<Results> {
   const results = noResults(host.environment);
   const whole = blocks === "all" && !quick;
@@ -128,21 +128,8 @@ export async function denoiser(
       const parts = MIXERS.map((m) => `${m} ${median(steps.map((s) => meanOf(s.blocks, m))).toFixed(3)} s`);
       const times28 = `hybrid step ${median(times.hybrid).toFixed(2)} s, attention ${median(times.attention).toFixed(2)} s`;
       const work28 = `attention / hybrid ${results.ratios.at(-1)!.median.toFixed(3)}`;
+      await keep(withCurves(results, curves, cpu, quick));
       say(`${what}: ${tokens} tokens, ${count} samples; ${parts.join(", ")}; ${times28}; ${work28}`);
-    }
-    for (const [name, points] of curves) {
-      const bytes = name === "bytes";
-      results.series.push({
-        chart: bytes ? "GPU bytes against tokens" : "Time against tokens",
-        name: bytes ? "beside the weights" : name,
-        x: "tokens",
-        y: bytes ? "bytes" : cpu ? "CPU seconds" : "GPU seconds",
-        points,
-        ...(points.length > 1 && { exponent: exponent(points) }),
-      });
-      if (points.length < 2) continue;
-      const goal = !quick && name.startsWith("mamba") ? { atMost: MAMBA_EXPONENT } : undefined;
-      results.facts.push(fact(`exponent of ${name} in tokens`, exponent(points), "", goal));
     }
     if (cpu) {
       results.notes.push(
@@ -150,7 +137,7 @@ export async function denoiser(
           "software device runs in, so that another program on the same machine does not bend them.",
       );
     }
-    return results;
+    return withCurves(results, curves, cpu, quick);
   } finally {
     for (const server of served) await server.close();
   }
@@ -184,4 +171,30 @@ async function synthesised(name: "t2md" | "t2md-3" | "pixart", say: (line: strin
     dtype: "f16",
   });
   return out;
+}
+
+/** The results with a series for each curve, and the exponents of those. */
+function withCurves(
+  results: Results,
+  curves: ReadonlyMap<string, [number, number][]>,
+  cpu: boolean,
+  quick: boolean,
+): Results {
+  const series: Results["series"] = [];
+  const facts = [...results.facts];
+  for (const [name, points] of curves) {
+    const bytes = name === "bytes";
+    series.push({
+      chart: bytes ? "GPU bytes against tokens" : "Time against tokens",
+      name: bytes ? "beside the weights" : name,
+      x: "tokens",
+      y: bytes ? "bytes" : cpu ? "CPU seconds" : "GPU seconds",
+      points,
+      ...(points.length > 1 && { exponent: exponent(points) }),
+    });
+    if (points.length < 2) continue;
+    const goal = !quick && name.startsWith("mamba") ? { atMost: MAMBA_EXPONENT } : undefined;
+    facts.push(fact(`exponent of ${name} in tokens`, exponent(points), "", goal));
+  }
+  return { ...results, series, facts };
 }

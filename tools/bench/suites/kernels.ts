@@ -1,7 +1,7 @@
 /** Each kernel at the real model's shapes, as shares of what this device reaches at best. */
 import type { Host } from "../host.ts";
 import { median } from "../page/stats.ts";
-import { fact, noResults, row, type Results } from "../report.ts";
+import { fact, noResults, row, type Progress, type Results } from "../report.ts";
 
 export interface KernelOptions {
   quick?: boolean;
@@ -12,7 +12,7 @@ export interface KernelOptions {
 export async function kernels(
   host: Host,
   { quick = false, only }: KernelOptions,
-  say: (line: string) => void,
+  { say, keep }: Progress,
 ): Promise<Results> {
   const ceilings = await host.call("measureCeilings");
   const results = noResults({ ...host.environment, ceilings });
@@ -30,6 +30,7 @@ export async function kernels(
     const check = { against, error, tolerance, passed };
     const one = row(kernel, name, samples, check, { warmup: [warmup], flops, bytes, bound: median(bounds), share });
     results.rows.push(one);
+    await keep(results);
     say(
       `${kernel.padEnd(18)} ${name.padEnd(62)} ${(one.median * 1e3).toFixed(2).padStart(10)} ms ` +
         `${giga(flops / one.median).padStart(9)} GFLOP/s ${giga(bytes / one.median).padStart(8)} GB/s ${(share * 100).toFixed(0).padStart(4)} % of bound`,

@@ -17,7 +17,7 @@ import type { ScanOperators } from "../onnx/scan.ts";
 import { kernelInputs, type Work } from "../page/inputs.ts";
 import type { Entry } from "../page/peers.ts";
 import { median } from "../page/stats.ts";
-import { noResults, ratio, row, type Results } from "../report.ts";
+import { noResults, ratio, row, type Progress, type Results } from "../report.ts";
 import { SHIPPED } from "./denoiser.ts";
 
 export interface PeerOptions {
@@ -162,6 +162,7 @@ export async function peers(host: Host, options: PeerOptions, say: (line: string
         );
         say(line);
       }
+      await keep(results);
     }
     results.notes.push(
       "Wall clock around a run that waits for its result, in one page, in turn. Each peer runs as its documentation says is best: " +

@@ -4,7 +4,7 @@ import { convertedFolder } from "../../headless/session.ts";
 import { serveDirectory } from "../../serve.ts";
 import type { Host } from "../host.ts";
 import type { Made } from "../page/pipeline.ts";
-import { fact, noResults, row, type Check, type Results } from "../report.ts";
+import { fact, noResults, row, type Check, type Progress, type Results } from "../report.ts";
 import { SHIPPED } from "./denoiser.ts";
 
 export interface PipelineOptions {
@@ -18,7 +18,7 @@ const PROMPTS = ["a photo of a red car left of a frog", "a photo of a blue bird 
 export async function pipeline(
   host: Host,
   { quick = false, model = SHIPPED }: PipelineOptions,
-  say: (line: string) => void,
+  { say }: Progress,
 ): Promise<Results> {
   const results = noResults(host.environment);
   const server = await serveDirectory(await convertedFolder(model, "f16", say));

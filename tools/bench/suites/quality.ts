@@ -8,7 +8,7 @@ import { convertedFolder } from "../../headless/session.ts";
 import { serveDirectory } from "../../serve.ts";
 import type { Host } from "../host.ts";
 import { relativeError } from "../page/stats.ts";
-import { fact, noResults, row, type Results } from "../report.ts";
+import { fact, noResults, row, type Progress, type Results } from "../report.ts";
 import { SHIPPED } from "./denoiser.ts";
 
 /** As `--dtype` of convert; how far a picture may be from PyTorch's before it counts as another one, relative. */
@@ -43,7 +43,7 @@ function psnr(image: ArrayLike<number>, reference: ArrayLike<number>): number {
 export async function quality(
   host: Host,
   { quick = false }: { quick?: boolean },
-  say: (line: string) => void,
+  { say, keep }: Progress,
 ): Promise<Results> {
   const results = noResults(host.environment);
   for (const { name, model, golden: folder, dtypes } of quick ? QUICK : CASES) {
@@ -63,6 +63,7 @@ export async function quality(
         say(
           `${name} ${dtype}: ${psnr(image, reference).toFixed(1)} dB, ${(weightBytes / 2 ** 20).toFixed(1)} MiB of weights`,
         );
+        await keep(results);
       } finally {
         await server.close();
       }
