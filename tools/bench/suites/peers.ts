@@ -69,7 +69,7 @@ function works(quick: boolean, model: string): (Work & { name: string })[] {
   ];
 }
 
-export async function peers(host: Host, options: PeerOptions, say: (line: string) => void): Promise<Results> {
+export async function peers(host: Host, options: PeerOptions, { say, keep }: Progress): Promise<Results> {
   const { quick = false, model = SHIPPED, only } = options;
   const results = noResults(host.environment);
   const models = await mkdtemp(join(tmpdir(), "scanvas-onnx-"));
