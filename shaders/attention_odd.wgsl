@@ -3,32 +3,32 @@
 // Small test models have such heads; the real ones (64, 72, 512) do not, so nothing here is tuned.
 struct Params { first: u32, queries: u32, keys: u32, row: u32, kv_batch: u32, mask_stride: u32, scale_log2e: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<f32>;        // [batch, queries, row], row = heads * HEAD_DIM
-@group(0) @binding(2) var<storage, read> k: array<f32>;        // [batch or 1, keys, row]; kv_batch is keys, or 0 when shared
-@group(0) @binding(3) var<storage, read> v: array<f32>;        // [batch or 1, keys, row]
+@group(0) @binding(1) var<storage, read> q: array<q_type>;        // [batch, queries, row], row = heads * HEAD_DIM
+@group(0) @binding(2) var<storage, read> k: array<k_type>;        // [batch or 1, keys, row]; kv_batch is keys, or 0 when shared
+@group(0) @binding(3) var<storage, read> v: array<v_type>;        // [batch or 1, keys, row]
 @group(0) @binding(4) var<storage, read> mask: array<f32>;     // [batch or 1, keys]
 @group(0) @binding(5) var<storage, read> bias: array<f32>;     // [heads, 2 keys - 1]
-@group(0) @binding(6) var<storage, read_write> y: array<f32>;  // [batch, queries, row]
+@group(0) @binding(6) var<storage, read_write> y: array<y_type>;  // [batch, queries, row]
 
 var<private> q_base: u32;
 var<private> kv_base: u32;
 fn load_q(token: u32, c: u32) -> vec4<f32> {
   var value = vec4<f32>(0.0);
-  for (var e = 0u; e < min(4u, HEAD_DIM - 4u * c); e++) { value[e] = q[q_base + token * params.row + 4u * c + e]; }
+  for (var e = 0u; e < min(4u, HEAD_DIM - 4u * c); e++) { value[e] = f32(q[q_base + token * params.row + 4u * c + e]); }
   return value;
 }
 fn load_k(token: u32, c: u32) -> vec4<f32> {
   var value = vec4<f32>(0.0);
-  for (var e = 0u; e < min(4u, HEAD_DIM - 4u * c); e++) { value[e] = k[kv_base + token * params.row + 4u * c + e]; }
+  for (var e = 0u; e < min(4u, HEAD_DIM - 4u * c); e++) { value[e] = f32(k[kv_base + token * params.row + 4u * c + e]); }
   return value;
 }
 fn load_v(token: u32, c: u32) -> vec4<f32> {
   var value = vec4<f32>(0.0);
-  for (var e = 0u; e < min(4u, HEAD_DIM - 4u * c); e++) { value[e] = v[kv_base + token * params.row + 4u * c + e]; }
+  for (var e = 0u; e < min(4u, HEAD_DIM - 4u * c); e++) { value[e] = f32(v[kv_base + token * params.row + 4u * c + e]); }
   return value;
 }
 fn store_y(token: u32, c: u32, value: vec4<f32>) {
-  for (var e = 0u; e < min(4u, HEAD_DIM - 4u * c); e++) { y[q_base + token * params.row + 4u * c + e] = value[e]; }
+  for (var e = 0u; e < min(4u, HEAD_DIM - 4u * c); e++) { y[q_base + token * params.row + 4u * c + e] = y_type(value[e]); }
 }
 
 @compute @workgroup_size(TX * TY)

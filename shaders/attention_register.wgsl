@@ -6,9 +6,9 @@
 // Bound: arithmetic there; 12 vec4 loads for 32 dot products, 12 loads and 4 stores for 32 multiply-adds of vec4s.
 struct Params { first: u32, queries: u32, keys: u32, row: u32, kv_batch: u32, mask_stride: u32, scale_log2e: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;        // [batch, queries, row], row = heads * D4
-@group(0) @binding(2) var<storage, read> k: array<vec4<f32>>;        // [batch or 1, keys, row]; kv_batch is keys, or 0 when shared
-@group(0) @binding(3) var<storage, read> v: array<vec4<f32>>;        // [batch or 1, keys, row]
+@group(0) @binding(1) var<storage, read> q: array<vec4<q_type>>;        // [batch, queries, row], row = heads * D4
+@group(0) @binding(2) var<storage, read> k: array<vec4<k_type>>;        // [batch or 1, keys, row]; kv_batch is keys, or 0 when shared
+@group(0) @binding(3) var<storage, read> v: array<vec4<v_type>>;        // [batch or 1, keys, row]
 @group(0) @binding(4) var<storage, read> mask: array<f32>;           // [batch or 1, keys]
 @group(0) @binding(5) var<storage, read> bias: array<f32>;           // [heads, 2 keys - 1]
 @group(0) @binding(6) var<storage, read_write> y: array<vec4<f32>>;  // [batch, queries, row]
@@ -37,9 +37,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var s0 = vec4<f32>(0.0); var s1 = vec4<f32>(0.0); var s2 = vec4<f32>(0.0); var s3 = vec4<f32>(0.0);
     var s4 = vec4<f32>(0.0); var s5 = vec4<f32>(0.0); var s6 = vec4<f32>(0.0); var s7 = vec4<f32>(0.0);
     for (var c = 0u; c < D4; c++) {
-      let m = mat4x4<f32>(q[rows.x + c], q[rows.y + c], q[rows.z + c], q[rows.w + c]);
-      s0 += k[at.x + c] * m; s1 += k[at.y + c] * m; s2 += k[at.z + c] * m; s3 += k[at.w + c] * m;
-      s4 += k[bt.x + c] * m; s5 += k[bt.y + c] * m; s6 += k[bt.z + c] * m; s7 += k[bt.w + c] * m;
+      let m = mat4x4<f32>(vec4<f32>(q[rows.x + c]), vec4<f32>(q[rows.y + c]), vec4<f32>(q[rows.z + c]), vec4<f32>(q[rows.w + c]));
+      s0 += vec4<f32>(k[at.x + c]) * m; s1 += vec4<f32>(k[at.y + c]) * m; s2 += vec4<f32>(k[at.z + c]) * m; s3 += vec4<f32>(k[at.w + c]) * m;
+      s4 += vec4<f32>(k[bt.x + c]) * m; s5 += vec4<f32>(k[bt.y + c]) * m; s6 += vec4<f32>(k[bt.z + c]) * m; s7 += vec4<f32>(k[bt.w + c]) * m;
     }
     s0 = score(s0, key, query, group.y, group.z);
     s1 = score(s1, key + 1u, query, group.y, group.z);
@@ -60,8 +60,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let a = transpose(mat4x4<f32>(s0, s1, s2, s3));
     let b = transpose(mat4x4<f32>(s4, s5, s6, s7));
     for (var c = 0u; c < D4; c++) {
-      let va = mat4x4<f32>(v[at.x + c], v[at.y + c], v[at.z + c], v[at.w + c]);
-      let vb = mat4x4<f32>(v[bt.x + c], v[bt.y + c], v[bt.z + c], v[bt.w + c]);
+      let va = mat4x4<f32>(vec4<f32>(v[at.x + c]), vec4<f32>(v[at.y + c]), vec4<f32>(v[at.z + c]), vec4<f32>(v[at.w + c]));
+      let vb = mat4x4<f32>(vec4<f32>(v[bt.x + c]), vec4<f32>(v[bt.y + c]), vec4<f32>(v[bt.z + c]), vec4<f32>(v[bt.w + c]));
       let y0 = y[rows.x + c] * factor.x + va * a[0] + vb * b[0];
       let y1 = y[rows.y + c] * factor.y + va * a[1] + vb * b[1];
       let y2 = y[rows.z + c] * factor.z + va * a[2] + vb * b[2];

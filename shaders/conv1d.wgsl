@@ -5,12 +5,12 @@
 // A call may convolve some of the channels only: xBC then holds those alone, and they use the weights from 4 first4 on.
 struct Params { height: u32, width: u32, batch: u32, inner4: u32, state4: u32, first4: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> xbc: array<vec4<f32>>;       // [B, T, channels / 4], token order
+@group(0) @binding(1) var<storage, read> xbc: array<vec4<xbc_type>>;       // [B, T, channels / 4], token order
 @group(0) @binding(2) var<storage, read> weight: array<f32>;          // [E + 2N, K]
 @group(0) @binding(3) var<storage, read> bias: array<vec4<f32>>;      // [(E + 2N) / 4]
-@group(0) @binding(4) var<storage, read_write> x: array<vec4<f32>>;   // [S, T, inner4], scan order
-@group(0) @binding(5) var<storage, read_write> b: array<vec4<f32>>;   // [S, T, state4]
-@group(0) @binding(6) var<storage, read_write> c: array<vec4<f32>>;   // [S, T, state4]
+@group(0) @binding(4) var<storage, read_write> x: array<vec4<x_type>>;   // [S, T, inner4], scan order
+@group(0) @binding(5) var<storage, read_write> b: array<vec4<b_type>>;   // [S, T, state4]
+@group(0) @binding(6) var<storage, read_write> c: array<vec4<c_type>>;   // [S, T, state4]
 
 override TAPS: u32;
 
@@ -45,7 +45,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     let ahead = first + i;
     let position = min(max(ahead, TAPS - 1u) - (TAPS - 1u), tokens - 1u);
     let token = input0 + token_at(position, sequence >= params.batch);
-    let value = select(vec4<f32>(), xbc[token * channels4 + channel4], ahead >= TAPS - 1u);
+    let value = select(vec4<f32>(), vec4<f32>(xbc[token * channels4 + channel4]), ahead >= TAPS - 1u);
     sum0 += w0 * value;
     sum1 += w1 * value;
     sum2 += w2 * value;
@@ -55,22 +55,22 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
   let count = tokens - first;
   if (channel4 < params.inner4) {
     let at = row * params.inner4 + channel4;
-    x[at] = silu4(sum0);
-    if (count > 1u) { x[at + params.inner4] = silu4(sum1); }
-    if (count > 2u) { x[at + 2u * params.inner4] = silu4(sum2); }
-    if (count > 3u) { x[at + 3u * params.inner4] = silu4(sum3); }
+    x[at] = vec4<x_type>(silu4(sum0));
+    if (count > 1u) { x[at + params.inner4] = vec4<x_type>(silu4(sum1)); }
+    if (count > 2u) { x[at + 2u * params.inner4] = vec4<x_type>(silu4(sum2)); }
+    if (count > 3u) { x[at + 3u * params.inner4] = vec4<x_type>(silu4(sum3)); }
   } else if (channel4 < params.inner4 + params.state4) {
     let at = row * params.state4 + channel4 - params.inner4;
-    b[at] = silu4(sum0);
-    if (count > 1u) { b[at + params.state4] = silu4(sum1); }
-    if (count > 2u) { b[at + 2u * params.state4] = silu4(sum2); }
-    if (count > 3u) { b[at + 3u * params.state4] = silu4(sum3); }
+    b[at] = vec4<b_type>(silu4(sum0));
+    if (count > 1u) { b[at + params.state4] = vec4<b_type>(silu4(sum1)); }
+    if (count > 2u) { b[at + 2u * params.state4] = vec4<b_type>(silu4(sum2)); }
+    if (count > 3u) { b[at + 3u * params.state4] = vec4<b_type>(silu4(sum3)); }
   } else {
     let at = row * params.state4 + channel4 - params.inner4 - params.state4;
-    c[at] = silu4(sum0);
-    if (count > 1u) { c[at + params.state4] = silu4(sum1); }
-    if (count > 2u) { c[at + 2u * params.state4] = silu4(sum2); }
-    if (count > 3u) { c[at + 3u * params.state4] = silu4(sum3); }
+    c[at] = vec4<c_type>(silu4(sum0));
+    if (count > 1u) { c[at + params.state4] = vec4<c_type>(silu4(sum1)); }
+    if (count > 2u) { c[at + 2u * params.state4] = vec4<c_type>(silu4(sum2)); }
+    if (count > 3u) { c[at + 3u * params.state4] = vec4<c_type>(silu4(sum3)); }
   }
 }
 

@@ -6,13 +6,13 @@
 // last); and z and out may be a band of rows, the first of which is row `first` of [B, T].
 struct Params { height: u32, width: u32, batch: u32, inner4: u32, group4: u32, first: u32, rows: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> y0: array<vec4<f32>>;           // [DIRECTIONS * B, T, group4], scan order
-@group(0) @binding(2) var<storage, read> y1: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read> y2: array<vec4<f32>>;
-@group(0) @binding(4) var<storage, read> y3: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read> z: array<vec4<f32>>;            // [rows, E / 4]
+@group(0) @binding(1) var<storage, read> y0: array<vec4<y0_type>>;           // [DIRECTIONS * B, T, group4], scan order
+@group(0) @binding(2) var<storage, read> y1: array<vec4<y1_type>>;
+@group(0) @binding(3) var<storage, read> y2: array<vec4<y2_type>>;
+@group(0) @binding(4) var<storage, read> y3: array<vec4<y3_type>>;
+@group(0) @binding(5) var<storage, read> z: array<vec4<z_type>>;            // [rows, E / 4]
 @group(0) @binding(6) var<storage, read> weight: array<vec4<f32>>;       // [E / 4]
-@group(0) @binding(7) var<storage, read_write> out: array<vec4<f32>>;    // [rows, DIRECTIONS * E / 4], or [rows, E / 4] when SUM
+@group(0) @binding(7) var<storage, read_write> out: array<vec4<out_type>>;    // [rows, DIRECTIONS * E / 4], or [rows, E / 4] when SUM
 
 override DIRECTIONS: u32 = 1u;
 override SUM: bool = false;
@@ -35,7 +35,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   let backward = params.batch * tokens + sequence0 + position_of(token, true);
   var sum = vec2<f32>();
   for (var i = thread; i < params.inner4; i += THREADS) {
-    let gate = silu4(z[row * params.inner4 + i]);
+    let gate = silu4(vec4<f32>(z[row * params.inner4 + i]));
     let a = y_at(forward, i) * gate;
     sum.x += dot(a, a);
     if (DIRECTIONS == 2u) {
@@ -55,32 +55,32 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
   for (var i = 0u; i < 8u; i++) { sum += eighths[i]; }
   let scale = inverseSqrt(sum / f32(4u * params.inner4) + EPSILON);
   for (var i = thread; i < params.inner4; i += THREADS) {
-    let gate = silu4(z[row * params.inner4 + i]) * weight[i];
+    let gate = silu4(vec4<f32>(z[row * params.inner4 + i])) * weight[i];
     let a = y_at(forward, i) * gate * scale.x;
     if (DIRECTIONS == 1u) {
-      out[row * params.inner4 + i] = a;
+      out[row * params.inner4 + i] = vec4<out_type>(a);
     } else {
       let b = y_at(backward, i) * gate * scale.y;
       if (SUM) {
-        out[row * params.inner4 + i] = a + b;
+        out[row * params.inner4 + i] = vec4<out_type>(a + b);
       } else {
-        out[2u * row * params.inner4 + i] = a;
-        out[(2u * row + 1u) * params.inner4 + i] = b;
+        out[2u * row * params.inner4 + i] = vec4<out_type>(a);
+        out[(2u * row + 1u) * params.inner4 + i] = vec4<out_type>(b);
       }
     }
   }
 }
 
 fn y_at(position: u32, i: u32) -> vec4<f32> {
-  if (GROUPS == 1u) { return y0[position * params.inner4 + i]; }
+  if (GROUPS == 1u) { return vec4<f32>(y0[position * params.inner4 + i]); }
   let group = i / params.group4;
   let first = group * params.group4;
   let at = position * min(params.group4, params.inner4 - first) + i - first;
   switch group {
-    case 0u: { return y0[at]; }
-    case 1u: { return y1[at]; }
-    case 2u: { return y2[at]; }
-    default: { return y3[at]; }
+    case 0u: { return vec4<f32>(y0[at]); }
+    case 1u: { return vec4<f32>(y1[at]); }
+    case 2u: { return vec4<f32>(y2[at]); }
+    default: { return vec4<f32>(y3[at]); }
   }
 }
 

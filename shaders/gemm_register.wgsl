@@ -3,14 +3,14 @@
 // memory, a vec4 of depth at a time, 64 dot products a round. The caches do what staging does elsewhere: this wins on Apple
 // GPUs and on CPU implementations, where a barrier costs more than a load. Same bindings and Params as gemm_tile.
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;        // [rows, depth4]
+@group(0) @binding(1) var<storage, read> x: array<vec4<x_type>>;        // [rows, depth4]
 @group(0) @binding(2) var<storage, read> w: array<Weight>;           // [columns, depth4]
 @group(0) @binding(3) var<storage, read> bias: array<f32>;           // [columns]
 @group(0) @binding(4) var<storage, read> gate: array<f32>;           // [batches, gate_stride]
 @group(0) @binding(5) var<storage, read> residual: array<f32>;       // [rows, columns]
-@group(0) @binding(6) var<storage, read_write> y0: array<f32>;       // [rows, split0]
-@group(0) @binding(7) var<storage, read_write> y1: array<f32>;       // [rows, split1 - split0]
-@group(0) @binding(8) var<storage, read_write> y2: array<f32>;       // [rows, columns - split1]
+@group(0) @binding(6) var<storage, read_write> y0: array<y0_type>;       // [rows, split0]
+@group(0) @binding(7) var<storage, read_write> y1: array<y1_type>;       // [rows, split1 - split0]
+@group(0) @binding(8) var<storage, read_write> y2: array<y2_type>;       // [rows, columns - split1]
 
 const TILE = 8u;
 
@@ -68,28 +68,28 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
       let b5 = weight4(c5, k, e5);
       let b6 = weight4(c6, k, e6);
       let b7 = weight4(c7, k, e7);
-      var a = x[r0 + k];
+      var a = vec4<f32>(x[r0 + k]);
       s0.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
       s0.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
-      a = x[r1 + k];
+      a = vec4<f32>(x[r1 + k]);
       s1.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
       s1.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
-      a = x[r2 + k];
+      a = vec4<f32>(x[r2 + k]);
       s2.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
       s2.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
-      a = x[r3 + k];
+      a = vec4<f32>(x[r3 + k]);
       s3.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
       s3.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
-      a = x[r4 + k];
+      a = vec4<f32>(x[r4 + k]);
       s4.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
       s4.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
-      a = x[r5 + k];
+      a = vec4<f32>(x[r5 + k]);
       s5.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
       s5.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
-      a = x[r6 + k];
+      a = vec4<f32>(x[r6 + k]);
       s6.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
       s6.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
-      a = x[r7 + k];
+      a = vec4<f32>(x[r7 + k]);
       s7.low += vec4<f32>(dot(a, b0), dot(a, b1), dot(a, b2), dot(a, b3));
       s7.high += vec4<f32>(dot(a, b4), dot(a, b5), dot(a, b6), dot(a, b7));
     }

@@ -3,21 +3,21 @@
 // staged in workgroup memory by vec4 (12.3 KiB of the default 16). Bound: arithmetic; each staged value is used 64 or 128 times.
 // Depth is a multiple of 4; rows and columns are anything (edges are read as zero). Works in `real`, sums in f32.
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;        // [rows, depth4]
+@group(0) @binding(1) var<storage, read> x: array<vec4<x_type>>;        // [rows, depth4]
 @group(0) @binding(2) var<storage, read> w: array<Weight>;           // [columns, depth4]
 @group(0) @binding(3) var<storage, read> bias: array<f32>;           // [columns]
 @group(0) @binding(4) var<storage, read> gate: array<f32>;           // [batches, gate_stride]
 @group(0) @binding(5) var<storage, read> residual: array<f32>;       // [rows, columns]
-@group(0) @binding(6) var<storage, read_write> y0: array<f32>;       // [rows, split0]
-@group(0) @binding(7) var<storage, read_write> y1: array<f32>;       // [rows, split1 - split0]
-@group(0) @binding(8) var<storage, read_write> y2: array<f32>;       // [rows, columns - split1]
+@group(0) @binding(6) var<storage, read_write> y0: array<y0_type>;       // [rows, split0]
+@group(0) @binding(7) var<storage, read_write> y1: array<y1_type>;       // [rows, split1 - split0]
+@group(0) @binding(8) var<storage, read_write> y2: array<y2_type>;       // [rows, columns - split1]
 
 // Depth-major, so that a thread reads its 8 rows and 4 columns of one depth as vec4s.
 var<workgroup> tile_x: array<array<real4, 32>, 16>;   // [depth, 128 rows / 4]
 var<workgroup> tile_w: array<array<real4, 16>, 16>;   // [depth, 64 columns / 4]
 
 fn load_x(row: u32, k: u32) -> vec4<f32> {
-  if (row < params.rows && k < params.depth4) { return x[row * params.depth4 + k]; }
+  if (row < params.rows && k < params.depth4) { return vec4<f32>(x[row * params.depth4 + k]); }
   return vec4<f32>();
 }
 fn load_w(column: u32, k: u32) -> vec4<f32> {

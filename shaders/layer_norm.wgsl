@@ -10,7 +10,7 @@ struct Params { rows: u32, shift_offset: u32, scale_offset: u32, stride: u32, ro
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;         // [rows, DIM4]
 @group(0) @binding(2) var<storage, read> modulation: array<f32>;      // anything; see above
-@group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;   // [rows, DIM4]
+@group(0) @binding(3) var<storage, read_write> y: array<vec4<y_type>>;   // [rows, DIM4]
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -37,6 +37,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       value = value * (1.0 + vec4<f32>(modulation[j], modulation[j + 1u], modulation[j + 2u], modulation[j + 3u]))
         + vec4<f32>(modulation[i], modulation[i + 1u], modulation[i + 2u], modulation[i + 3u]);
     }
-    y[start + c] = value;
+    y[start + c] = vec4<y_type>(value);
   }
 }

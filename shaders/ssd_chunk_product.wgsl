@@ -4,9 +4,9 @@
 // depth-major while staging. Bound: arithmetic, Q^2 N. Positions past the end repeat the last token; their step sizes are 0.
 struct Params { tokens: u32, state4: u32, chunk: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;               // [S, T, N / 4]
-@group(0) @binding(2) var<storage, read> c: array<vec4<f32>>;               // [S, T, N / 4]
-@group(0) @binding(3) var<storage, read_write> product: array<vec4<f32>>;   // G [S, chunks, Q, Q / 4]
+@group(0) @binding(1) var<storage, read> b: array<vec4<b_type>>;               // [S, T, N / 4]
+@group(0) @binding(2) var<storage, read> c: array<vec4<c_type>>;               // [S, T, N / 4]
+@group(0) @binding(3) var<storage, read_write> product: array<vec4<product_type>>;   // G [S, chunks, Q, Q / 4]
 
 @compute @workgroup_size(16, 16)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>,
@@ -28,7 +28,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     if ((!stage_b || unit < 64u) && k + unit_k < params.state4) {
       for (var i = 0u; i < 4u; i++) {
         let row = row0 + min(first + select(t0, s0, stage_b) + quad * 4u + i, params.tokens - 1u);
-        if (stage_b) { v[i] = b[row * params.state4 + k + unit_k]; } else { v[i] = c[row * params.state4 + k + unit_k]; }
+        if (stage_b) { v[i] = vec4<f32>(b[row * params.state4 + k + unit_k]); } else { v[i] = vec4<f32>(c[row * params.state4 + k + unit_k]); }
       }
     }
     if (!stage_b) { stage_a_turned(quad, unit_k * 4u, v); } else if (unit < 64u) { stage_b_turned(quad, unit_k * 4u, v); }
@@ -40,7 +40,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let t = t0 + id.y * 8u + i;
     let s = s0 + id.x * 4u;
     if (t < params.chunk && s < params.chunk) {
-      product[(((group.z * groups.y + group.y) * params.chunk + t) * params.chunk + s) / 4u] = sums[i];
+      product[(((group.z * groups.y + group.y) * params.chunk + t) * params.chunk + s) / 4u] = vec4<product_type>(sums[i]);
     }
   }
 }

@@ -5,8 +5,8 @@
 // Positions past the end have w = 0, so their rows are clamped rather than masked. N and P are multiples of 4.
 struct Params { tokens: u32, heads: u32, head_dim4: u32, state4: u32, chunk: u32, chunks: u32, lane0: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;              // [S, T, N / 4]
-@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;              // [S, T, M, P / 4]
+@group(0) @binding(1) var<storage, read> b: array<vec4<b_type>>;              // [S, T, N / 4]
+@group(0) @binding(2) var<storage, read> x: array<vec4<x_type>>;              // [S, T, M, P / 4]
 @group(0) @binding(3) var<storage, read> weight: array<f32>;               // w [S * M, chunks, Q]
 @group(0) @binding(4) var<storage, read_write> states: array<vec4<f32>>;   // [lanes, chunks - 1, N, P / 4]
 
@@ -32,12 +32,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
       var v = vec4<f32>();
       if (is_x) {
         if (inside && p0 + column < params.head_dim4) {
-          v = weight[lane * params.chunks * params.chunk + first + k + depth] * x[(row * params.heads + head) * params.head_dim4 + p0 + column];
+          v = weight[lane * params.chunks * params.chunk + first + k + depth] * vec4<f32>(x[(row * params.heads + head) * params.head_dim4 + p0 + column]);
         }
-        tile_b[depth][column] = v;
+        tile_b[depth][column] = real4(v);
       } else {
-        if (inside && n0 + column < params.state4) { v = b[row * params.state4 + n0 + column]; }
-        tile_a[depth][column] = v;
+        if (inside && n0 + column < params.state4) { v = vec4<f32>(b[row * params.state4 + n0 + column]); }
+        tile_a[depth][column] = real4(v);
       }
     }
     workgroupBarrier();

@@ -3,8 +3,8 @@
 // devices where a barrier costs more than a cached load (see gemm_register). Same bindings and Params as ssd_chunk_state.
 struct Params { tokens: u32, heads: u32, head_dim4: u32, state4: u32, chunk: u32, chunks: u32, lane0: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> b: array<vec4<f32>>;              // [S, T, N / 4]
-@group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;              // [S, T, M, P / 4]
+@group(0) @binding(1) var<storage, read> b: array<vec4<b_type>>;              // [S, T, N / 4]
+@group(0) @binding(2) var<storage, read> x: array<vec4<x_type>>;              // [S, T, M, P / 4]
 @group(0) @binding(3) var<storage, read> weight: array<f32>;               // w [S * M, chunks, Q]
 @group(0) @binding(4) var<storage, read_write> states: array<vec4<f32>>;   // [lanes, chunks - 1, N, P / 4]
 
@@ -29,10 +29,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let row = row0 + min(k, params.tokens - 1u);
     let w = weight[lane * params.chunks * params.chunk + k];
     let x_row = (row * params.heads + head) * params.head_dim4;
-    let x0 = w * x[x_row + p0];
-    let x1 = w * x[x_row + p1];
-    let b0 = b[row * params.state4 + n0];
-    let b1 = b[row * params.state4 + n1];
+    let x0 = w * vec4<f32>(x[x_row + p0]);
+    let x1 = w * vec4<f32>(x[x_row + p1]);
+    let b0 = vec4<f32>(b[row * params.state4 + n0]);
+    let b1 = vec4<f32>(b[row * params.state4 + n1]);
     s00 += b0.x * x0; s01 += b0.x * x1; s10 += b0.y * x0; s11 += b0.y * x1;
     s20 += b0.z * x0; s21 += b0.z * x1; s30 += b0.w * x0; s31 += b0.w * x1;
     s40 += b1.x * x0; s41 += b1.x * x1; s50 += b1.y * x0; s51 += b1.y * x1;

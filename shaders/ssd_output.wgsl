@@ -7,14 +7,14 @@
 // exp. Bound: arithmetic, 2 Q P (N + Q / 2). Q, N and P are multiples of 4.
 struct Params { tokens: u32, heads: u32, head_dim4: u32, state4: u32, chunk: u32, chunks: u32, lane0: u32, first_head: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> c: array<vec4<f32>>;         // [S, T, N / 4]
-@group(0) @binding(2) var<storage, read> product: array<vec4<f32>>;   // G   [S, chunks, Q, Q / 4]
+@group(0) @binding(1) var<storage, read> c: array<vec4<c_type>>;         // [S, T, N / 4]
+@group(0) @binding(2) var<storage, read> product: array<vec4<product_type>>;   // G   [S, chunks, Q, Q / 4]
 @group(0) @binding(3) var<storage, read> decay: array<vec4<f32>>;     // F   [S * M, chunks, Q / 4]
 @group(0) @binding(4) var<storage, read> step: array<vec4<f32>>;      // dt' [S * M, chunks, Q / 4]
-@group(0) @binding(5) var<storage, read> x: array<vec4<f32>>;         // [S, T, M, P / 4]
+@group(0) @binding(5) var<storage, read> x: array<vec4<x_type>>;         // [S, T, M, P / 4]
 @group(0) @binding(6) var<storage, read> states: array<vec4<f32>>;    // [lanes, chunks - 1, N, P / 4]
 @group(0) @binding(7) var<storage, read> skip: array<f32>;            // D, of head m at first_head + m
-@group(0) @binding(8) var<storage, read_write> y: array<vec4<f32>>;   // [S, T, M, P / 4]
+@group(0) @binding(8) var<storage, read_write> y: array<vec4<y_type>>;   // [S, T, M, P / 4]
 
 @compute @workgroup_size(16, 16)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) id: vec3<u32>,
@@ -45,7 +45,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
         v = array<vec4<f32>, 4>();
         if (k + unit_k < params.state4) {
           for (var i = 0u; i < 4u; i++) {
-            v[i] = c[(row0 + min(first + t + i, params.tokens - 1u)) * params.state4 + k + unit_k];
+            v[i] = vec4<f32>(c[(row0 + min(first + t + i, params.tokens - 1u)) * params.state4 + k + unit_k]);
           }
         }
         stage_a_turned(quad, unit_k * 4u, v);
@@ -56,7 +56,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
           let n = k * 4u + depth;
           var value = vec4<f32>();
           if (n < params.state4 * 4u && p < params.head_dim4) { value = states[(state0 + n) * params.head_dim4 + p]; }
-          tile_b[depth][thread & 15u] = value;
+          tile_b[depth][thread & 15u] = real4(value);
         }
       }
       workgroupBarrier();
@@ -79,7 +79,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
         let step_s = step[steps0 + s4];
         let s = vec4<u32>(s4 * 4u) + vec4<u32>(0u, 1u, 2u, 3u);
         for (var i = 0u; i < 4u; i++) {
-          let value = product[product0 + (t + i) * chunk4 + s4] * exp(min(vec4<f32>(decay_t[i]) - decay_s, vec4<f32>())) * step_s;
+          let value = vec4<f32>(product[product0 + (t + i) * chunk4 + s4]) * exp(min(vec4<f32>(decay_t[i]) - decay_s, vec4<f32>())) * step_s;
           v[i] = select(vec4<f32>(), value, s <= vec4<u32>(t + i));
         }
       }
@@ -90,9 +90,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
         let p = p0 + (thread & 15u);
         var value = vec4<f32>();
         if (k + depth < params.chunk && p < params.head_dim4) {
-          value = x[((row0 + min(first + k + depth, params.tokens - 1u)) * params.heads + head) * params.head_dim4 + p];
+          value = vec4<f32>(x[((row0 + min(first + k + depth, params.tokens - 1u)) * params.heads + head) * params.head_dim4 + p]);
         }
-        tile_b[depth][thread & 15u] = value;
+        tile_b[depth][thread & 15u] = real4(value);
       }
     }
     workgroupBarrier();
@@ -105,7 +105,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_id) i
     let p = p0 + id.x;
     if (row < params.chunk && first + row < params.tokens && p < params.head_dim4) {
       let at = ((row0 + first + row) * params.heads + head) * params.head_dim4 + p;
-      y[at] = sums[i] + skip[params.first_head + head] * x[at];
+      y[at] = vec4<y_type>(sums[i] + skip[params.first_head + head] * vec4<f32>(x[at]));
     }
   }
 }

@@ -6,14 +6,14 @@
 // costs more than a cached load (see gemm_register). Same bindings and Params as ssd_output.
 struct Params { tokens: u32, heads: u32, head_dim4: u32, state4: u32, chunk: u32, chunks: u32, lane0: u32, first_head: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> c: array<vec4<f32>>;         // [S, T, N / 4]
-@group(0) @binding(2) var<storage, read> product: array<vec4<f32>>;   // G   [S, chunks, Q, Q / 4]
+@group(0) @binding(1) var<storage, read> c: array<vec4<c_type>>;         // [S, T, N / 4]
+@group(0) @binding(2) var<storage, read> product: array<vec4<product_type>>;   // G   [S, chunks, Q, Q / 4]
 @group(0) @binding(3) var<storage, read> decay: array<vec4<f32>>;     // F   [S * M, chunks, Q / 4]
 @group(0) @binding(4) var<storage, read> step: array<vec4<f32>>;      // dt' [S * M, chunks, Q / 4]
-@group(0) @binding(5) var<storage, read> x: array<vec4<f32>>;         // [S, T, M, P / 4]
+@group(0) @binding(5) var<storage, read> x: array<vec4<x_type>>;         // [S, T, M, P / 4]
 @group(0) @binding(6) var<storage, read> states: array<vec4<f32>>;    // [lanes, chunks - 1, N, P / 4]
 @group(0) @binding(7) var<storage, read> skip: array<f32>;            // D, of head m at first_head + m
-@group(0) @binding(8) var<storage, read_write> y: array<vec4<f32>>;   // [S, T, M, P / 4]
+@group(0) @binding(8) var<storage, read_write> y: array<vec4<y_type>>;   // [S, T, M, P / 4]
 
 @compute @workgroup_size(64)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -51,14 +51,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       let left = mat4x4<f32>(states[h + p0], states[h + next + p0], states[h + 2u * next + p0], states[h + 3u * next + p0]);
       let right = mat4x4<f32>(states[h + p1], states[h + next + p1], states[h + 2u * next + p1], states[h + 3u * next + p1]);
       h += 4u * next;
-      let a0 = c[ct.x + k]; l0 += left * a0; r0 += right * a0;
-      let a1 = c[ct.y + k]; l1 += left * a1; r1 += right * a1;
-      let a2 = c[ct.z + k]; l2 += left * a2; r2 += right * a2;
-      let a3 = c[ct.w + k]; l3 += left * a3; r3 += right * a3;
-      let a4 = c[cu.x + k]; l4 += left * a4; r4 += right * a4;
-      let a5 = c[cu.y + k]; l5 += left * a5; r5 += right * a5;
-      let a6 = c[cu.z + k]; l6 += left * a6; r6 += right * a6;
-      let a7 = c[cu.w + k]; l7 += left * a7; r7 += right * a7;
+      let a0 = vec4<f32>(c[ct.x + k]); l0 += left * a0; r0 += right * a0;
+      let a1 = vec4<f32>(c[ct.y + k]); l1 += left * a1; r1 += right * a1;
+      let a2 = vec4<f32>(c[ct.z + k]); l2 += left * a2; r2 += right * a2;
+      let a3 = vec4<f32>(c[ct.w + k]); l3 += left * a3; r3 += right * a3;
+      let a4 = vec4<f32>(c[cu.x + k]); l4 += left * a4; r4 += right * a4;
+      let a5 = vec4<f32>(c[cu.y + k]); l5 += left * a5; r5 += right * a5;
+      let a6 = vec4<f32>(c[cu.z + k]); l6 += left * a6; r6 += right * a6;
+      let a7 = vec4<f32>(c[cu.w + k]); l7 += left * a7; r7 += right * a7;
     }
     let scale = exp(min(decay_t0, 0.0));
     l0 *= scale; l1 *= scale; l2 *= scale; l3 *= scale; l4 *= scale; l5 *= scale; l6 *= scale; l7 *= scale;
@@ -71,16 +71,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   for (var s4 = 0u; s4 < t0 / 4u; s4++) {
     let w = exp(min(vec4<f32>(decay_t0) - decay[steps0 + s4], vec4<f32>())) * step[steps0 + s4];
     let at = ((row0 + s4 * 4u) * params.heads + head) * params.head_dim4;
-    let left = mat4x4<f32>(x[at + p0] * w.x, x[at + next + p0] * w.y, x[at + 2u * next + p0] * w.z, x[at + 3u * next + p0] * w.w);
-    let right = mat4x4<f32>(x[at + p1] * w.x, x[at + next + p1] * w.y, x[at + 2u * next + p1] * w.z, x[at + 3u * next + p1] * w.w);
-    let a0 = product[gt.x + s4]; l0 += left * a0; r0 += right * a0;
-    let a1 = product[gt.y + s4]; l1 += left * a1; r1 += right * a1;
-    let a2 = product[gt.z + s4]; l2 += left * a2; r2 += right * a2;
-    let a3 = product[gt.w + s4]; l3 += left * a3; r3 += right * a3;
-    let a4 = product[gu.x + s4]; l4 += left * a4; r4 += right * a4;
-    let a5 = product[gu.y + s4]; l5 += left * a5; r5 += right * a5;
-    let a6 = product[gu.z + s4]; l6 += left * a6; r6 += right * a6;
-    let a7 = product[gu.w + s4]; l7 += left * a7; r7 += right * a7;
+    let left = mat4x4<f32>(vec4<f32>(x[at + p0]) * w.x, vec4<f32>(x[at + next + p0]) * w.y, vec4<f32>(x[at + 2u * next + p0]) * w.z, vec4<f32>(x[at + 3u * next + p0]) * w.w);
+    let right = mat4x4<f32>(vec4<f32>(x[at + p1]) * w.x, vec4<f32>(x[at + next + p1]) * w.y, vec4<f32>(x[at + 2u * next + p1]) * w.z, vec4<f32>(x[at + 3u * next + p1]) * w.w);
+    let a0 = vec4<f32>(product[gt.x + s4]); l0 += left * a0; r0 += right * a0;
+    let a1 = vec4<f32>(product[gt.y + s4]); l1 += left * a1; r1 += right * a1;
+    let a2 = vec4<f32>(product[gt.z + s4]); l2 += left * a2; r2 += right * a2;
+    let a3 = vec4<f32>(product[gt.w + s4]); l3 += left * a3; r3 += right * a3;
+    let a4 = vec4<f32>(product[gu.x + s4]); l4 += left * a4; r4 += right * a4;
+    let a5 = vec4<f32>(product[gu.y + s4]); l5 += left * a5; r5 += right * a5;
+    let a6 = vec4<f32>(product[gu.z + s4]); l6 += left * a6; r6 += right * a6;
+    let a7 = vec4<f32>(product[gu.w + s4]); l7 += left * a7; r7 += right * a7;
   }
 
   // The block on the diagonal, s = t0 .. t, with decays of its own.
@@ -93,18 +93,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   for (var s4 = t0 / 4u; s4 <= min(t0 / 4u + 1u, last / 4u); s4++) {
     let s = min(vec4<u32>(s4 * 4u) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(last));
     let at = ((row0 + s) * params.heads + head) * params.head_dim4;
-    let left = mat4x4<f32>(x[at.x + p0], x[at.y + p0], x[at.z + p0], x[at.w + p0]);
-    let right = mat4x4<f32>(x[at.x + p1], x[at.y + p1], x[at.z + p1], x[at.w + p1]);
+    let left = mat4x4<f32>(vec4<f32>(x[at.x + p0]), vec4<f32>(x[at.y + p0]), vec4<f32>(x[at.z + p0]), vec4<f32>(x[at.w + p0]));
+    let right = mat4x4<f32>(vec4<f32>(x[at.x + p1]), vec4<f32>(x[at.y + p1]), vec4<f32>(x[at.z + p1]), vec4<f32>(x[at.w + p1]));
     let decay_s = decay[steps0 + s4];
     let step_s = step[steps0 + s4];
-    let a0 = weights(s4 * 4u, t.x, product[gt.x + s4] * step_s, decay_t.x, decay_s); l0 += left * a0; r0 += right * a0;
-    let a1 = weights(s4 * 4u, t.y, product[gt.y + s4] * step_s, decay_t.y, decay_s); l1 += left * a1; r1 += right * a1;
-    let a2 = weights(s4 * 4u, t.z, product[gt.z + s4] * step_s, decay_t.z, decay_s); l2 += left * a2; r2 += right * a2;
-    let a3 = weights(s4 * 4u, t.w, product[gt.w + s4] * step_s, decay_t.w, decay_s); l3 += left * a3; r3 += right * a3;
-    let a4 = weights(s4 * 4u, u.x, product[gu.x + s4] * step_s, decay_u.x, decay_s); l4 += left * a4; r4 += right * a4;
-    let a5 = weights(s4 * 4u, u.y, product[gu.y + s4] * step_s, decay_u.y, decay_s); l5 += left * a5; r5 += right * a5;
-    let a6 = weights(s4 * 4u, u.z, product[gu.z + s4] * step_s, decay_u.z, decay_s); l6 += left * a6; r6 += right * a6;
-    let a7 = weights(s4 * 4u, u.w, product[gu.w + s4] * step_s, decay_u.w, decay_s); l7 += left * a7; r7 += right * a7;
+    let a0 = weights(s4 * 4u, t.x, vec4<f32>(product[gt.x + s4]) * step_s, decay_t.x, decay_s); l0 += left * a0; r0 += right * a0;
+    let a1 = weights(s4 * 4u, t.y, vec4<f32>(product[gt.y + s4]) * step_s, decay_t.y, decay_s); l1 += left * a1; r1 += right * a1;
+    let a2 = weights(s4 * 4u, t.z, vec4<f32>(product[gt.z + s4]) * step_s, decay_t.z, decay_s); l2 += left * a2; r2 += right * a2;
+    let a3 = weights(s4 * 4u, t.w, vec4<f32>(product[gt.w + s4]) * step_s, decay_t.w, decay_s); l3 += left * a3; r3 += right * a3;
+    let a4 = weights(s4 * 4u, u.x, vec4<f32>(product[gu.x + s4]) * step_s, decay_u.x, decay_s); l4 += left * a4; r4 += right * a4;
+    let a5 = weights(s4 * 4u, u.y, vec4<f32>(product[gu.y + s4]) * step_s, decay_u.y, decay_s); l5 += left * a5; r5 += right * a5;
+    let a6 = weights(s4 * 4u, u.z, vec4<f32>(product[gu.z + s4]) * step_s, decay_u.z, decay_s); l6 += left * a6; r6 += right * a6;
+    let a7 = weights(s4 * 4u, u.w, vec4<f32>(product[gu.w + s4]) * step_s, decay_u.w, decay_s); l7 += left * a7; r7 += right * a7;
   }
 
   let wide = p0 + 1u < params.head_dim4;
@@ -128,6 +128,6 @@ fn weights(s: u32, t: u32, product_step: vec4<f32>, decay_t: f32, decay_s: vec4<
 }
 
 fn put(row: u32, p: u32, wide: bool, d: f32, left: vec4<f32>, right: vec4<f32>) {
-  y[row + p] = left + d * x[row + p];
-  if (wide) { y[row + p + 1u] = right + d * x[row + p + 1u]; }
+  y[row + p] = vec4<y_type>(left + d * vec4<f32>(x[row + p]));
+  if (wide) { y[row + p + 1u] = vec4<y_type>(right + d * vec4<f32>(x[row + p + 1u])); }
 }

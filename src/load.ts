@@ -8,7 +8,7 @@ import { ScanvasError, throwIfAborted } from "./errors.ts";
 import { Gpu, type GpuOptions } from "./gpu/device.ts";
 import { Recording } from "./gpu/recording.ts";
 import { makeTensor, type Tensor } from "./gpu/tensor.ts";
-import { chooseGemm } from "./kernels/gemm_trial.ts";
+import { chooseVariants } from "./kernels/trial.ts";
 import { parseDenoiserConfig } from "./model/config.ts";
 import { parseImageConfig } from "./model/image_config.ts";
 import { parseTextConfig, type TextConfig } from "./model/text_config.ts";
@@ -74,7 +74,7 @@ export async function loadModel(url: string, options: LoadOptions = {}): Promise
   const gpu = await Gpu.request(options);
   try {
     throwIfAborted(signal);
-    gpu.profile = { ...gpu.profile, ...(await chooseGemm(gpu)) };
+    await chooseVariants(gpu);
     const streamed = configs.text !== undefined && (await holdsText(manifest, gpu, options)) === "streamed";
     const tensors = new Map(parts.map((name) => [name, weightTensors(manifest, name)]));
     const resident = parts.filter((name) => !(streamed && name === "text_encoder"));

@@ -1,8 +1,12 @@
-/** Every kernel on this very GPU against its CPU twin: the cases that tests run, those of them that take a moment only. Loaded when asked for. */
+/**
+ * Which kernels this very GPU uses, and every kernel on it against its CPU twin: the cases that tests run, those of them that take a moment only.
+ * Loaded when asked for.
+ */
 import { throwIfAborted } from "./errors.ts";
 import type { Gpu } from "./gpu/device.ts";
-import type { KernelCase, KernelCases } from "./kernels/case.ts";
+import { canRun, type KernelCase, type KernelCases } from "./kernels/case.ts";
 import { runCase } from "./kernels/run_case.ts";
+import { chooseVariants } from "./kernels/trial.ts";
 import type { CheckResult } from "./worker/api.ts";
 
 const modules = import.meta.glob<KernelCases>("./kernels/*.ref.ts", { eager: true, import: "default" });
@@ -22,12 +26,13 @@ export async function selfCheck(
   signal: AbortSignal,
 ): Promise<CheckResult[]> {
   const checks = Object.values(modules).flatMap(({ kernel, cases }) =>
-    cases.filter(isSmall).map((kernelCase) => ({ kernel, kernelCase })),
+    cases.filter((c) => isSmall(c) && canRun(gpu.profile, c)).map((kernelCase) => ({ kernel, kernelCase })),
   );
-  const results: CheckResult[] = [];
+  let done = 0;
+  const results: CheckResult[] = await chosenKernels(gpu);
   for (const { kernel, kernelCase } of checks) {
     throwIfAborted(signal);
-    onProgress(results.length, checks.length);
+    onProgress(done++, checks.length);
     const { name, tolerance } = kernelCase;
     const result = { kernel, name, tolerance };
     try {
@@ -42,4 +47,23 @@ export async function selfCheck(
   }
   onProgress(checks.length, checks.length);
   return results;
+}
+
+/** The outcome of the trial, a line for each family of kernels: what was chosen, and how fast the candidates were. */
+async function chosenKernels(gpu: Gpu): Promise<CheckResult[]> {
+  const { results, variants } = await chooseVariants(gpu);
+  return Object.entries(results).map(([family, candidates]) => {
+    const variant = variants[family as keyof typeof variants];
+    const { error, tolerance } = candidates.find((candidate) => candidate.variant === variant)!;
+    const rates = candidates.map(
+      (one) => `${one.variant} ${one.rate > 0 ? `${(one.rate / 1e9).toFixed(1)} GFLOP/s` : "wrong"}`,
+    );
+    return {
+      kernel: `chosen for ${family}`,
+      name: `${variant} of ${rates.join(", ")}`,
+      error,
+      tolerance,
+      passed: true,
+    };
+  });
 }

@@ -4,6 +4,7 @@
 // when it rises by more than 2^8 (lazy rescale), so exp2 stays below 256; (3) probabilities go through `prob`, and a thread
 // adds up 4 queries x COLUMNS vec4 columns of V, read straight from memory since 4 TY queries share every value.
 // Thread number = ty + TY tx: neighbours read neighbouring vec4s of `stage` and `prob`, and the same vec4 of V.
+// What is staged is `real`: in f16 it takes half the workgroup memory and traffic. All sums are f32, for exp2 makes relative errors of a score's.
 // The file that uses this declares `params`, mask, bias and load_q, load_k, load_v, store_y for its memory layout.
 override TX: u32;                     // 8, or 32 for wide heads
 override TY: u32;                     // 16, or 8: TX and TY are powers of two
@@ -12,8 +13,8 @@ override KEYS: u32 = 512u / TY;
 const SLICE = 5u;                     // vec4s of depth staged at once
 const ROWS = 96u;                     // 4 TY queries + 512 / TY keys: 64 + 32 or 32 + 64
 
-var<workgroup> stage: array<vec4<f32>, 480>;  // [SLICE, ROWS], then row maxima [TX, TY]      7.7 KB
-var<workgroup> prob: array<vec4<f32>, 512>;   // [KEYS, TY], the 4 queries of a thread as one vec4   8 KB
+var<workgroup> stage: array<real4, 480>;      // [SLICE, ROWS]                                     7.7 KB in f32
+var<workgroup> prob: array<real4, 512>;         // [KEYS, TY], the 4 queries of a thread as one vec4   8 KB
 
 fn stage_slice(thread: u32, query0: u32, key0: u32, c0: u32) {
   for (var u = thread; u < ROWS * SLICE; u += TX * TY) {
@@ -27,11 +28,12 @@ fn stage_slice(thread: u32, query0: u32, key0: u32, c0: u32) {
         value = load_k(min(key0 + row - 4u * TY, params.keys - 1u), c0 + c);
       }
     }
-    stage[c * ROWS + row] = value;
+    stage[c * ROWS + row] = real4(value);
   }
 }
 
 // Columns of the result are the thread's queries.
+fn staged(i: u32) -> vec4<f32> { return vec4<f32>(stage[i]); }
 fn outer(v: vec4<f32>, p: vec4<f32>) -> mat4x4<f32> { return mat4x4<f32>(v * p.x, v * p.y, v * p.z, v * p.w); }
 fn scaled(m: mat4x4<f32>, f: vec4<f32>) -> mat4x4<f32> { return mat4x4<f32>(m[0] * f.x, m[1] * f.y, m[2] * f.z, m[3] * f.w); }
 
@@ -64,13 +66,13 @@ fn flash(query0: u32, head: u32, batch: u32, thread: u32) {
       let depth = min(SLICE, D4 - c0);
       for (var c = 0u; c < depth; c++) {
         let a = c * ROWS + ty;
-        let q = mat4x4<f32>(stage[a], stage[a + TY], stage[a + 2u * TY], stage[a + 3u * TY]);
+        let q = mat4x4<f32>(staged(a), staged(a + TY), staged(a + 2u * TY), staged(a + 3u * TY));
         let b = c * ROWS + 4u * TY + tx;
-        s0 += stage[b] * q;
-        s1 += stage[b + TX] * q;
+        s0 += staged(b) * q;
+        s1 += staged(b + TX) * q;
         if (KEYS > 2u * TX) {
-          s2 += stage[b + 2u * TX] * q;
-          s3 += stage[b + 3u * TX] * q;
+          s2 += staged(b + 2u * TX) * q;
+          s3 += staged(b + 3u * TX) * q;
         }
       }
       workgroupBarrier();
@@ -84,10 +86,11 @@ fn flash(query0: u32, head: u32, batch: u32, thread: u32) {
       s2 = vec4<f32>(LOW);
       s3 = s2;
     }
-    stage[thread] = max(max(s0, s1), max(s2, s3));
+    // All threads of a row read the same rounded maximum, and any will do that is near the true one.
+    stage[thread] = real4(clamp(max(max(s0, s1), max(s2, s3)), vec4<f32>(-REAL_MAX), vec4<f32>(REAL_MAX)));
     workgroupBarrier();
-    var highest = stage[ty];
-    for (var t = 1u; t < TX; t++) { highest = max(highest, stage[t * TY + ty]); }
+    var highest = staged(ty);
+    for (var t = 1u; t < TX; t++) { highest = max(highest, staged(t * TY + ty)); }
     let rises = highest > top + 8.0;
     if (any(rises)) {
       let raised = select(top, highest, rises);
@@ -101,30 +104,37 @@ fn flash(query0: u32, head: u32, batch: u32, thread: u32) {
     }
     s0 = probability(s0, top);
     s1 = probability(s1, top);
-    prob[thread] = s0;
-    prob[thread + TX * TY] = s1;
-    sum += s0 + s1;
+    let p0 = real4(s0);
+    let p1 = real4(s1);
+    prob[thread] = p0;
+    prob[thread + TX * TY] = p1;
+    sum += vec4<f32>(p0) + vec4<f32>(p1);
     if (KEYS > 2u * TX) {
       s2 = probability(s2, top);
       s3 = probability(s3, top);
-      prob[thread + 2u * TX * TY] = s2;
-      prob[thread + 3u * TX * TY] = s3;
-      sum += s2 + s3;
+      let p2 = real4(s2);
+      let p3 = real4(s3);
+      prob[thread + 2u * TX * TY] = p2;
+      prob[thread + 3u * TX * TY] = p3;
+      sum += vec4<f32>(p2) + vec4<f32>(p3);
     }
     workgroupBarrier();
     let count = min(KEYS, params.keys - key0);
     for (var key = 0u; key < count; key++) {
-      let p = prob[key * TY + ty];
+      let p = vec4<f32>(prob[key * TY + ty]);
       if (tx < D4) { o0 += outer(load_v(key0 + key, tx), p); }
       if (tx + TX < D4) { o1 += outer(load_v(key0 + key, tx + TX), p); }
       if (tx + 2u * TX < D4) { o2 += outer(load_v(key0 + key, tx + 2u * TX), p); }
       if (tx + 3u * TX < D4) { o3 += outer(load_v(key0 + key, tx + 3u * TX), p); }
     }
   }
-  stage[thread] = sum;
+  // In two halves, so that f16 loses nothing.
   workgroupBarrier();
-  var total = stage[ty];
-  for (var t = 1u; t < TX; t++) { total += stage[t * TY + ty]; }
+  stage[thread] = real4(sum);
+  prob[thread] = real4(sum - vec4<f32>(real4(sum)));
+  workgroupBarrier();
+  var total = vec4<f32>(0.0);
+  for (var t = 0u; t < TX; t++) { total += staged(t * TY + ty) + vec4<f32>(prob[t * TY + ty]); }
   let inverse = 1.0 / max(total, vec4<f32>(1e-30));  // a row with no key left gives zeros
   store_column(scaled(o0, inverse), tx, query0, ty);
   store_column(scaled(o1, inverse), tx + TX, query0, ty);

@@ -19,10 +19,10 @@ fn store(row: u32, column: u32, sum: f32) {
   if (params.residual_kind == 1u) { value += residual[index]; }
   if (params.residual_kind == 2u) { value *= residual[index]; }
   if (column < params.split0) {
-    y0[row * params.split0 + column] = value;
+    y0[row * params.split0 + column] = y0_type(value);
   } else if (column < params.split1) {
-    y1[row * (params.split1 - params.split0) + column - params.split0] = value;
+    y1[row * (params.split1 - params.split0) + column - params.split0] = y1_type(value);
   } else {
-    y2[row * (params.columns - params.split1) + column - params.split1] = value;
+    y2[row * (params.columns - params.split1) + column - params.split1] = y2_type(value);
   }
 }

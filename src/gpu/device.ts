@@ -1,7 +1,9 @@
 import { ScanvasError } from "../errors.ts";
+import { fromF16 } from "../numbers/half.ts";
 import { Arena } from "./arena.ts";
 import { DEFAULT_PROFILE, type DeviceProfile } from "./recording.ts";
 import { Pipelines } from "./pipelines.ts";
+import { MATRIX_FEATURES, matrixShape } from "./subgroup_matrix.ts";
 import { dataBytes, type Tensor } from "./tensor.ts";
 
 export interface GpuOptions {
@@ -9,7 +11,7 @@ export interface GpuOptions {
   gpu?: GPU;
   /** "adapter" (default) asks for the largest buffers this adapter offers; "default" stays at WebGPU's default limits. */
   limits?: "adapter" | "default";
-  /** Ask for `shader-f16` when the adapter has it. */
+  /** Ask for `shader-f16`, and subgroup matrices, when the adapter has them. */
   f16?: boolean;
 }
 
@@ -26,7 +28,7 @@ export class Gpu {
   /** Set once the device is gone; `checkLost` turns it into a DeviceLostError. */
   lost: GPUDeviceLostInfo | undefined;
   profile: DeviceProfile;
-  /** Operations per submit: about 100 ms of work, set by the trial (kernels/gemm_trial.ts). */
+  /** Operations per submit: about 100 ms of work, set by the trial (kernels/trial.ts). */
   submitFlops = 5e8;
 
   private constructor(
@@ -34,9 +36,11 @@ export class Gpu {
     readonly info: GPUAdapterInfo,
   ) {
     const { limits } = device;
+    const matrix = matrixShape(info, device.features);
     this.profile = {
       ...DEFAULT_PROFILE,
       f16: device.features.has("shader-f16"),
+      matrix,
       limits: {
         maxStorageBufferBindingSize: limits.maxStorageBufferBindingSize,
         maxBufferSize: limits.maxBufferSize,
@@ -45,7 +49,7 @@ export class Gpu {
       },
     };
     this.arena = new Arena(device, () => this.checkLost());
-    this.pipelines = new Pipelines(device);
+    this.pipelines = new Pipelines(device, matrix);
     void device.lost.then((info) => (this.lost = info));
   }
 
@@ -68,11 +72,11 @@ export class Gpu {
     }
     const requiredLimits: Record<string, number> = {};
     if (options.limits !== "default") for (const name of WANTED_LIMITS) requiredLimits[name] = adapter.limits[name];
-    const wanted: GPUFeatureName[] = options.f16 ? ["timestamp-query", "shader-f16"] : ["timestamp-query"];
+    const wanted: string[] = ["timestamp-query", ...(options.f16 ? ["shader-f16", ...MATRIX_FEATURES] : [])];
     const device = await adapter
       .requestDevice({
         requiredLimits,
-        requiredFeatures: wanted.filter((feature) => adapter.features.has(feature)),
+        requiredFeatures: wanted.filter((feature) => adapter.features.has(feature)) as GPUFeatureName[],
       })
       .catch((cause: unknown) => {
         const reason = cause instanceof Error ? cause.message : String(cause);
@@ -160,8 +164,10 @@ export class Gpu {
     }
   }
 
+  /** The values of an f32 or f16 tensor. */
   async readF32(tensor: Tensor): Promise<Float32Array<ArrayBuffer>> {
-    return new Float32Array((await this.read([tensor]))[0]!);
+    const [bytes] = await this.read([tensor]);
+    return tensor.type === "f16" ? Float32Array.from(new Uint16Array(bytes!), fromF16) : new Float32Array(bytes!);
   }
 
   dispose(): void {

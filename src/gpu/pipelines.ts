@@ -1,5 +1,6 @@
 import type { Dispatch } from "./recording.ts";
 import { composeShader, type Kernel } from "./shader.ts";
+import type { MatrixShape } from "./subgroup_matrix.ts";
 
 /** Compiled pipelines, each compiled once per device, asynchronously, with an explicit layout. */
 export class Pipelines {
@@ -8,7 +9,10 @@ export class Pipelines {
   readonly #pipelines = new Map<string, Promise<GPUComputePipeline>>();
   readonly #nulls = new Map<string, GPUBuffer>();
 
-  constructor(private readonly device: GPUDevice) {}
+  constructor(
+    private readonly device: GPUDevice,
+    private readonly matrix?: MatrixShape,
+  ) {}
 
   /** How many were compiled so far. */
   get count(): number {
@@ -51,20 +55,21 @@ export class Pipelines {
   }
 
   #pipeline(dispatch: Dispatch): Promise<GPUComputePipeline> {
-    const { kernel, arithmetic, weights, constants } = dispatch;
-    const variant = `${kernel.name} ${arithmetic} ${weights}`;
-    const key = `${variant} ${JSON.stringify(Object.entries(constants).sort())}`;
+    const { kernel, arithmetic, weights, halves, constants } = dispatch;
+    const plain = [kernel.name, arithmetic, weights, ...halves].join(" ");
+    const key = `${plain} ${JSON.stringify(Object.entries(constants).sort())}`;
     let pipeline = this.#pipelines.get(key);
     if (!pipeline) {
+      const variant = kernel.matrix ? key : plain; // the text of a kernel with matrices holds its constants
       let module = this.#modules.get(variant);
       if (!module) {
-        module = this.device.createShaderModule({ label: variant, code: composeShader(kernel, arithmetic, weights) });
+        module = this.device.createShaderModule({ label: variant, code: composeShader(kernel, dispatch, this.matrix) });
         this.#modules.set(variant, module);
       }
       pipeline = this.device.createComputePipelineAsync({
         label: key,
         layout: this.device.createPipelineLayout({ bindGroupLayouts: [this.layout(kernel)] }),
-        compute: { module, entryPoint: "main", constants: { ...constants } },
+        compute: { module, entryPoint: "main", constants: kernel.matrix ? {} : { ...constants } },
       });
       this.#pipelines.set(key, pipeline);
     }

@@ -1,5 +1,6 @@
 import { ScanvasError } from "../errors.ts";
-import { packParams, type Kernel } from "./shader.ts";
+import { packParams, type Kernel, type ShaderVariant } from "./shader.ts";
+import type { MatrixShape } from "./subgroup_matrix.ts";
 import { bytesBefore, makeTensor, type Tensor, type TensorType, type WeightType } from "./tensor.ts";
 
 /** What record functions may know of the device: plain data, so that a recording can be made (and planned) without one. */
@@ -11,14 +12,30 @@ export interface DeviceProfile {
     readonly maxComputeWorkgroupsPerDimension: number;
     readonly maxComputeWorkgroupStorageSize: number;
   };
-  /** `shader-f16` is there, and f16 arithmetic was asked for. */
+  /** `shader-f16` is there, and f16 arithmetic was asked for: activations between kernels are f16. */
   readonly f16: boolean;
-  /** The matrix kernel that won the trial on this adapter (see kernels/gemm_trial.ts). */
-  readonly gemm: "tile" | "register";
+  /** The subgroup matrices that kernels may use, if the device has any. */
+  readonly matrix: MatrixShape | undefined;
+  /** What won the trial on this adapter, for each family of kernels (kernels/trial.ts). */
+  readonly variants: KernelVariants;
   /** Activations that can be made part by part are made in parts of about this many bytes: memory is bounded, and nothing gets slower. */
   readonly activationBytes: number;
   /** A matrix product of more operations is several dispatches: a submit, and with it a cancel, waits for one at least. */
   readonly dispatchFlops: number;
+}
+
+/**
+ * Kernels of one result: "tile" stages operands in workgroup memory, "tile_f16" does so in f16 arithmetic, "register" leaves staging to the
+ * caches, "matrix" multiplies by subgroup matrices.
+ */
+export type KernelVariant = "tile" | "tile_f16" | "register" | "matrix";
+
+export interface KernelVariants {
+  readonly gemm: KernelVariant;
+  readonly attention: KernelVariant;
+  /** The products of the state space scan. */
+  readonly scan: KernelVariant;
+  readonly conv: Exclude<KernelVariant, "matrix">;
 }
 
 export const DEFAULT_PROFILE: DeviceProfile = {
@@ -29,19 +46,16 @@ export const DEFAULT_PROFILE: DeviceProfile = {
     maxComputeWorkgroupStorageSize: 16384,
   },
   f16: false,
-  gemm: "tile",
+  matrix: undefined,
+  variants: { gemm: "tile", attention: "tile", scan: "tile", conv: "tile" },
   activationBytes: 64 << 20,
   dispatchFlops: 1e11,
 };
 
-export interface Dispatch {
+export interface Dispatch extends ShaderVariant {
   readonly kind: "dispatch";
   readonly label: string;
   readonly kernel: Kernel;
-  readonly arithmetic: "f32" | "f16";
-  /** How the weight it reads is stored; f32 when it reads none. */
-  readonly weights: WeightType;
-  readonly constants: Readonly<Record<string, number>>;
   /** One per binding of the kernel, in its order; undefined where the kernel was told not to touch it. */
   readonly tensors: readonly (Tensor | undefined)[];
   readonly params: Uint8Array;
@@ -85,6 +99,11 @@ export class Recording {
     return makeTensor([...this.#scope, label].join("."), shape, type);
   }
 
+  /** `temp` for what one kernel makes for another: f16 where the profile has it, which halves traffic and memory. */
+  activation(label: string, shape: readonly number[]): Tensor {
+    return this.temp(label, shape, this.profile.f16 ? "f16" : "f32");
+  }
+
   /** Prefixes the labels of everything recorded inside, e.g. "block3.attention". */
   scope<T>(label: string, body: () => T): T {
     this.#scope.push(label);
@@ -99,6 +118,7 @@ export class Recording {
   dispatch(kernel: Kernel, operands: Readonly<Record<string, Tensor | undefined>>, options: DispatchOptions): void {
     const where = `${[...this.#scope, kernel.name].join(".")}`;
     let weights: WeightType = "f32";
+    const halves: string[] = [];
     const tensors = kernel.bindings
       .filter((binding) => binding.access !== "uniform")
       .map((binding) => {
@@ -113,8 +133,9 @@ export class Recording {
           );
         }
         if (tensor && binding.weight && tensor.type !== "u32") weights = tensor.type;
+        else if (tensor && binding.typed && tensor.type === "f16") halves.push(binding.name);
         else if (tensor && (binding.weight || (tensor.type !== "f32" && tensor.type !== "u32"))) {
-          const expected = binding.weight ? "f32, f16, q8 or q4" : "f32";
+          const expected = binding.weight ? "f32, f16, q8 or q4" : binding.typed ? "f32 or f16" : "f32";
           throw new ScanvasError(
             "TensorError",
             `${where}: ${tensor.label} is ${tensor.type}, ${binding.name} expects ${expected}`,
@@ -139,6 +160,7 @@ export class Recording {
       kernel,
       arithmetic: options.arithmetic ?? "f32",
       weights,
+      halves,
       constants: options.constants ?? {},
       tensors,
       params: packParams(kernel, options.params ?? {}),

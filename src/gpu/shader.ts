@@ -1,4 +1,5 @@
 import { ScanvasError } from "../errors.ts";
+import { fixSubgroupSize, matrixDirectives, matrixPrelude, type MatrixShape } from "./subgroup_matrix.ts";
 import type { WeightType } from "./tensor.ts";
 
 /**
@@ -14,6 +15,18 @@ export interface Kernel {
   readonly overrides: ReadonlySet<string>;
   /** True when a binding, then called `w`, is of `Weight`: its storage then follows the bound tensor. */
   readonly readsWeights: boolean;
+  /** True when it works on subgroup matrices (gpu/subgroup_matrix.ts). */
+  readonly matrix: boolean;
+}
+
+/** What a kernel's text depends on besides its files. */
+export interface ShaderVariant {
+  readonly arithmetic: "f32" | "f16";
+  /** How the weight it reads is stored; f32 when it reads none. */
+  readonly weights: WeightType;
+  /** Bindings whose tensors are f16; the others are f32. */
+  readonly halves: readonly string[];
+  readonly constants: Readonly<Record<string, number>>;
 }
 
 export interface Binding {
@@ -21,6 +34,8 @@ export interface Binding {
   readonly index: number;
   readonly access: "read" | "read_write" | "uniform";
   readonly weight: boolean;
+  /** Its elements are `<name>_type`: f32 or f16, as the bound tensor is. */
+  readonly typed: boolean;
 }
 
 interface Field {
@@ -36,7 +51,11 @@ const preludes = import.meta.glob<string>("../../shaders/prelude/*.wgsl", {
 const libs = import.meta.glob<string>("../../shaders/lib/*.wgsl", { query: "?raw", import: "default", eager: true });
 
 /** Reads one WGSL file of `shaders/`; `lib` names files of `shaders/lib` that are put in front of it. */
-export function defineKernel(name: string, source: string, options: { lib?: readonly string[] } = {}): Kernel {
+export function defineKernel(
+  name: string,
+  source: string,
+  options: { lib?: readonly string[]; matrix?: boolean } = {},
+): Kernel {
   const bindings: Binding[] = [];
   const bindingPattern =
     /@group\(0\)\s*@binding\((\d+)\)\s*var<(uniform|storage,\s*(read_write|read))>\s*(\w+)\s*:\s*([^;]+);/g;
@@ -46,6 +65,7 @@ export function defineKernel(name: string, source: string, options: { lib?: read
       index: Number(index),
       access: space === "uniform" ? "uniform" : (access as "read" | "read_write"),
       weight: /\bWeight\b/.test(type!),
+      typed: type!.includes(`${binding!}_type`),
     });
   }
   const params: Field[] = [];
@@ -66,6 +86,7 @@ export function defineKernel(name: string, source: string, options: { lib?: read
     params,
     overrides,
     readsWeights: bindings.some((b) => b.weight),
+    matrix: options.matrix ?? false,
   };
 }
 
@@ -75,14 +96,42 @@ const libSource = (name: string): string => {
   return source;
 };
 
-/** The whole text of one variant: prelude (`real`), weight storage, libraries, kernel. Byte-stable, so driver caches hit. */
-export function composeShader(kernel: Kernel, arithmetic: "f32" | "f16", weights: WeightType): string {
-  return [
+/**
+ * The whole text of one variant: element types of the bindings, prelude (`real`), weight storage, libraries, kernel. Byte-stable, so driver
+ * caches hit. A kernel with matrices needs their `shape`, and has its overrides written in: the length of an array of matrices must
+ * be a constant.
+ */
+export function composeShader(
+  kernel: Kernel,
+  { arithmetic, weights, halves, constants }: ShaderVariant,
+  shape?: MatrixShape,
+): string {
+  if (kernel.matrix && !shape) throw new Error(`${kernel.name}: this device has no subgroup matrices`);
+  const body = [
+    ...kernel.bindings
+      .filter(({ typed }) => typed)
+      .map(({ name }) => `alias ${name}_type = ${halves.includes(name) ? "f16" : "f32"};`),
     preludes[`../../shaders/prelude/${arithmetic}.wgsl`]!,
     ...(kernel.readsWeights ? [preludes[`../../shaders/prelude/weights_${weights}.wgsl`]!] : []),
+    ...(shape && kernel.matrix ? [matrixPrelude(shape)] : []),
     ...kernel.lib.map(libSource),
     kernel.source,
   ].join("\n");
+  if (shape && kernel.matrix) {
+    return [matrixDirectives(shape), fixSubgroupSize(writeConstants(body, constants), shape)].join("\n");
+  }
+  return arithmetic === "f16" || halves.length > 0 ? `enable f16;\n${body}` : body;
+}
+
+/** Turns overrides into constants: those given, and the others with their defaults. */
+function writeConstants(source: string, constants: Readonly<Record<string, number>>): string {
+  return source.replace(
+    /^override (\w+): (\w+)(?: = ([^;]+))?;/gm,
+    (_, name: string, type: string, standard?: string) => {
+      const given = constants[name];
+      return `const ${name}: ${type} = ${given === undefined ? standard! : `${type}(${given})`};`;
+    },
+  );
 }
 
 /** Lays the values of `struct Params` out as its shader declares them (4 bytes a field). */

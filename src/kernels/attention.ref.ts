@@ -1,4 +1,4 @@
-import { random, randomArray, type KernelCase, type KernelCases } from "./case.ts";
+import { inHalf, precision, random, randomArray, type KernelCase, type KernelCases } from "./case.ts";
 import { attention, type AttentionVariant } from "./attention.ts";
 
 interface Shape {
@@ -20,13 +20,13 @@ interface Shape {
   bench?: boolean;
 }
 
-function attentionCase(s: Shape): KernelCase {
+export function attentionCase(s: Shape): KernelCase {
   const { heads, headDim, queries, keys, batch = 1, kept, bias, scale, spread = 1, variant = "tile" } = s;
   const width = heads * headDim;
   const kvBatch = s.shared ? 1 : batch;
   const factor = scale ?? 1 / Math.sqrt(headDim);
   const options = [
-    variant === "register" && variant,
+    variant !== "tile" && variant,
     s.shared && "shared",
     kept && `mask ${kept.join("/")}`,
     bias && "bias",
@@ -78,8 +78,12 @@ function attentionCase(s: Shape): KernelCase {
       }
       return { y };
     },
-    // f32 sums in another order and exp2 (3 ULP); an error of a score is its size times 1e-7, and grows with the scores.
-    tolerance: 2e-6 * Math.max(1, spread * spread),
+    // f32 sums in another order and exp2 (3 ULP); an error of a score is its size times 1e-7, and grows with the scores. f16: probabilities and
+    // results are rounded to 11 bits; scores are f32 sums of products that f32 holds exactly.
+    ...precision(variant, 2e-6 * Math.max(1, spread * spread), {
+      f16: 6e-4 * Math.max(1, spread / 10),
+      halves: ["q", "k", "v", "y"],
+    }),
     ...(s.bench ? { bench: {}, benchOnly: true } : {}),
   };
 }
@@ -89,7 +93,7 @@ function maskOf(kept: number[], keys: number): Float32Array {
 }
 
 const real = { heads: 16, headDim: 72 };
-const variants: AttentionVariant[] = ["tile", "register"];
+const variants: AttentionVariant[] = ["tile", "register", "tile_f16", "matrix"];
 
 export default {
   kernel: "attention",
@@ -110,6 +114,8 @@ export default {
       attentionCase({ variant, heads: 1, headDim: 512, queries: 1, keys: 1 }),
     ]),
     attentionCase({ heads: 3, headDim: 18, queries: 70, keys: 35 }),
+    inHalf(attentionCase({ heads: 3, headDim: 18, queries: 70, keys: 35 }), ["q", "k", "v", "y"], 4e-4),
+    inHalf(attentionCase({ variant: "register", ...real, queries: 20, keys: 120, kept: [33] }), ["q", "k", "v"], 2e-6),
     attentionCase({ heads: 1, headDim: 1, queries: 2, keys: 3, kept: [2] }),
     attentionCase({ heads: 2, headDim: 130, queries: 34, keys: 7 }),
     ...variants.flatMap((variant) => [

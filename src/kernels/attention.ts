@@ -1,23 +1,27 @@
+import matrixSource from "../../shaders/attention_matrix.wgsl?raw";
 import source from "../../shaders/attention.wgsl?raw";
 import registerSource from "../../shaders/attention_register.wgsl?raw";
 import oddSource from "../../shaders/attention_odd.wgsl?raw";
 import { ScanvasError } from "../errors.ts";
-import type { Recording } from "../gpu/recording.ts";
+import type { DeviceProfile, KernelVariant, Recording } from "../gpu/recording.ts";
 import { defineKernel } from "../gpu/shader.ts";
+import type { MatrixShape } from "../gpu/subgroup_matrix.ts";
 import { elementCount, type Tensor } from "../gpu/tensor.ts";
 
+const tile = defineKernel("attention", source, { lib: ["attention_score", "flash_attention"] });
 const kernels = {
-  tile: defineKernel("attention", source, { lib: ["attention_score", "flash_attention"] }),
+  tile,
+  tile_f16: tile,
+  matrix: defineKernel("attention_matrix", matrixSource, { lib: ["attention_score"], matrix: true }),
   odd: defineKernel("attention_odd", oddSource, { lib: ["attention_score", "flash_attention"] }),
   register: defineKernel("attention_register", registerSource, { lib: ["attention_score"] }),
 };
 
 /**
- * "tile" stages keys in workgroup memory, "register" leaves that to the caches. On SwiftShader, 2 cores, 256 queries x 256 keys: 0.36
- * against 0.88 GFLOP/s for 4 heads of 72, 0.27 against 0.59 for one of 512 (gemm there: tile 0.63, register 1.51), and it compiles in
- * a quarter of the time. The device's choice for gemm decides.
+ * On SwiftShader, 2 cores, 256 queries x 256 keys: "tile" 0.36 and "register" 0.88 GFLOP/s for 4 heads of 72, 0.27 and 0.59 for one of 512 (gemm
+ * there: tile 0.63, register 1.51), and "register" compiles in a quarter of the time.
  */
-export type AttentionVariant = "tile" | "register";
+export type AttentionVariant = KernelVariant;
 
 /** A dispatch is cut by queries at this many operations, 10 ms on a 2 TFLOP/s GPU, but never below WORKGROUPS: those keep it busy. */
 const DISPATCH_FLOPS = 2e10;
@@ -70,9 +74,15 @@ export function attention(
     );
   }
   const even = headDim % 4 === 0;
-  const variant = even ? (options.variant ?? rec.profile.gemm) : "odd";
+  const variant = even ? fitting(options.variant ?? rec.profile.variants.attention, rec.profile, headDim, y) : "odd";
   const [TX, TY] = headDim > 128 ? [32, 8] : [8, 16];
-  const block = variant === "register" ? 128 : 4 * TY;
+  const block = {
+    register: 128,
+    matrix: 4 * (rec.profile.matrix?.M ?? 0),
+    tile: 4 * TY,
+    tile_f16: 4 * TY,
+    odd: 4 * TY,
+  }[variant];
   const flopsPerQuery = 4 * keys * width * batch;
   const blocks = Math.max(
     Math.floor((options.queriesPerDispatch ?? DISPATCH_FLOPS / flopsPerQuery) / block),
@@ -85,11 +95,12 @@ export function attention(
       { q, k, v, mask, bias, y },
       {
         grid: [Math.ceil(count / block), heads, batch],
+        arithmetic: variant === "tile_f16" ? "f16" : "f32",
         constants: {
           HEAD_DIM: headDim,
           HAS_MASK: Number(Boolean(mask)),
           HAS_BIAS: Number(Boolean(bias)),
-          ...(variant === "register" ? {} : { TX, TY }),
+          ...(variant === "register" || variant === "matrix" ? {} : { TX, TY }),
         },
         params: {
           first,
@@ -104,4 +115,28 @@ export function attention(
       },
     );
   }
+}
+
+/** `wanted`, or the tile where it cannot be: matrices hold heads of up to 128 only, and "register" keeps its f32 sums in y. */
+function fitting(
+  wanted: KernelVariant,
+  { matrix, f16, limits }: DeviceProfile,
+  headDim: number,
+  y: Tensor,
+): KernelVariant {
+  const tile = f16 ? "tile_f16" : "tile";
+  if (wanted === "register") return y.type === "f32" ? wanted : tile;
+  if (wanted !== "matrix") return wanted;
+  const fits = matrix && headDim <= 128 && matrixBytes(matrix, headDim) <= limits.maxComputeWorkgroupStorageSize;
+  return fits ? wanted : tile;
+}
+
+/** Workgroup memory of attention_matrix, as the shader declares it. */
+function matrixBytes({ M, N, K, subgroup }: MatrixShape, headDim: number): number {
+  const keys = 32;
+  const queries = 4 * M;
+  const step = Math.max(K, N);
+  const width = Math.ceil(headDim / step) * step;
+  const operands = Math.max(2 * keys, queries) * width + queries * keys;
+  return 2 * operands + 4 * (queries * (keys + 4) + 4 * subgroup + queries + 1);
 }

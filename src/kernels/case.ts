@@ -1,4 +1,4 @@
-import type { Recording } from "../gpu/recording.ts";
+import type { DeviceProfile, KernelVariant, Recording } from "../gpu/recording.ts";
 import type { Tensor, TensorType } from "../gpu/tensor.ts";
 
 /** Input data of a case. Of a packed type (f16, q8, q4), the values are rounded to it and stored as weights are. */
@@ -23,6 +23,10 @@ export interface KernelCase {
   reference(inputs: Readonly<Record<string, Float32Array>>): Record<string, Float32Array>;
   /** Largest |y - ref| / |ref| (Frobenius norms), with its reason. */
   readonly tolerance: number;
+  /** What the device must have: `shader-f16`, or subgroup matrices too. */
+  readonly needs?: "f16" | "matrix";
+  /** Inputs and outputs that are f16 in memory, as activations are there; the reference then starts from the rounded inputs. */
+  readonly halves?: readonly string[];
   /** Benchmark row: bytes that must move at least once, when the bound is bandwidth rather than arithmetic. */
   readonly bench?: { readonly bytes?: number };
   /** The bench shape is too slow for the CPU twin: it is timed, and its correctness is shown by the other cases. */
@@ -32,6 +36,29 @@ export interface KernelCase {
 export interface KernelCases {
   readonly kernel: string;
   readonly cases: readonly KernelCase[];
+}
+
+/** Whether a device of this profile can run a case. */
+export const canRun = ({ f16, matrix }: DeviceProfile, { needs }: KernelCase): boolean =>
+  needs === undefined || (needs === "f16" ? f16 : matrix !== undefined);
+
+/** The same case with some tensors in f16. */
+export const inHalf = (kernelCase: KernelCase, halves: readonly string[], tolerance: number): KernelCase => ({
+  ...kernelCase,
+  name: `f16 ${halves.join(" ")}: ${kernelCase.name}`,
+  needs: "f16",
+  halves,
+  tolerance,
+});
+
+/** What a case of one variant is held to: `f32` in plain arithmetic; in f16, with the tensors `halves` in f16 too, `f16`. */
+export function precision(
+  variant: KernelVariant | "rows",
+  f32: number,
+  half: { f16: number; halves: readonly string[] },
+): Pick<KernelCase, "tolerance" | "needs" | "halves"> {
+  if (variant !== "tile_f16" && variant !== "matrix") return { tolerance: f32 };
+  return { tolerance: half.f16, needs: variant === "matrix" ? "matrix" : "f16", halves: half.halves };
 }
 
 /** A seeded stream of numbers close to a standard normal (sum of uniforms), fast and equal everywhere. */

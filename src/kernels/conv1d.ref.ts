@@ -1,4 +1,4 @@
-import { random, randomArray, type KernelCase, type KernelCases } from "./case.ts";
+import { inHalf, random, randomArray, type KernelCase, type KernelCases } from "./case.ts";
 import { conv1d } from "./conv1d.ts";
 import type { ScanGrid } from "./ssd_shape.ts";
 
@@ -116,6 +116,7 @@ export default {
     conv1dCase({ grid: grid(1, 7, "mamba_w", 1, 3), inner: 260, state: 4, taps: 1 }),
     partCase({ x: 48, state: 0, first: 32, all: 128 }, grid(5, 13, "mamba_h", 2, 2), 4),
     partCase({ x: 0, state: 24, first: 80, all: 128 }, grid(5, 13, "mamba_w", 2), 4),
+    inHalf(conv1dCase({ grid: grid(5, 13, "mamba_h", 2), inner: 36, state: 8, taps: 4 }), ["xbc", "x", "b"], 4e-4),
     conv1dCase({ grid: grid(64, 64, "mamba_h", 2), inner: 2304, state: 256, taps: 4, bench: true }),
     conv1dCase({ grid: grid(64, 64, "mamba_w", 2), inner: 2304, state: 256, taps: 4, bench: true }),
   ],

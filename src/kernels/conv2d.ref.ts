@@ -1,5 +1,5 @@
 import type { WeightType } from "../gpu/tensor.ts";
-import { random, type HostTensor, type KernelCase, type KernelCases } from "./case.ts";
+import { precision, random, type HostTensor, type KernelCase, type KernelCases } from "./case.ts";
 import { conv2d, four, inputRows, type Conv2dVariant } from "./conv2d.ts";
 
 interface Shape {
@@ -27,7 +27,7 @@ function activation(rows: number, width: number, channels: number, seed: number)
   return made;
 }
 
-function conv2dCase(s: Shape): KernelCase {
+export function conv2dCase(s: Shape): KernelCase {
   const { height, width, channels, outputs, side = 3, variant, upsample = false, residual, band, above = 0 } = s;
   const [from, to] = band ?? [0, height];
   const [low, high] = inputRows(from, to, height, side, upsample);
@@ -104,12 +104,13 @@ function conv2dCase(s: Shape): KernelCase {
       }
       return { y };
     },
-    tolerance: 1e-6, // f32 sums of up to 864 products in another order
+    // f32 sums of up to 864 products in another order. f16: operands rounded to 11 bits, products summed 16 at a time.
+    ...precision(variant, 1e-6, { f16: 2e-3, halves: [] }),
     ...(s.bench ? { bench: {}, benchOnly: true } : {}),
   };
 }
 
-const variants: Conv2dVariant[] = ["register", "tile"];
+const variants: Conv2dVariant[] = ["register", "tile", "tile_f16"];
 
 export default {
   kernel: "conv2d",
@@ -152,7 +153,7 @@ export default {
         weights: "f16",
       }),
     ]),
-    ...variants.flatMap((variant) =>
+    ...(["register", "tile"] as const).flatMap((variant) =>
       (["q8", "q4"] as const).flatMap((weights) => [
         conv2dCase({ variant, weights, height: 5, width: 7, channels: 32, outputs: 9 }), // nine blocks: an odd number
         conv2dCase({ variant, weights, height: 3, width: 6, channels: 96, outputs: 70, residual: "tensor" }),

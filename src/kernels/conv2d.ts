@@ -6,8 +6,10 @@ import { defineKernel } from "../gpu/shader.ts";
 import { expectShapes, type Tensor } from "../gpu/tensor.ts";
 
 const lib = ["conv2d"];
+const tile = defineKernel("conv2d_tile", tileSource, { lib });
 const kernels = {
-  tile: defineKernel("conv2d_tile", tileSource, { lib }),
+  tile,
+  tile_f16: tile,
   register: defineKernel("conv2d_register", registerSource, { lib }),
 };
 
@@ -83,8 +85,8 @@ export function conv2d(rec: Recording, x: Rows, w: Tensor, y: Rows, options: Con
       );
     }
   }
-  const variant = options.variant ?? (outputs <= 8 ? "register" : rec.profile.gemm);
-  const [tileChannels, tilePixels] = variant === "tile" ? [64, 128] : [64, 64];
+  const variant = options.variant ?? (outputs <= 8 ? "register" : rec.profile.variants.conv);
+  const [tileChannels, tilePixels] = variant === "register" ? [64, 64] : [64, 128];
   const rowFlops = 2 * width * outputs * depth;
   const mostRows = Math.min(
     Math.floor(MAX_DISPATCH_FLOPS / rowFlops),
@@ -99,7 +101,7 @@ export function conv2d(rec: Recording, x: Rows, w: Tensor, y: Rows, options: Con
       { x: x.tensor, w, bias, residual: added?.tensor, y: y.tensor },
       {
         grid: [Math.ceil(outputs / tileChannels), Math.ceil(pixels / tilePixels)],
-        arithmetic: variant === "tile" && rec.profile.f16 ? "f16" : "f32",
+        arithmetic: variant === "tile_f16" ? "f16" : "f32",
         params: {
           row0,
           pixels,

@@ -1,5 +1,5 @@
 import { viewTensor, type Tensor } from "../gpu/tensor.ts";
-import { random, type KernelCase, type KernelCases } from "./case.ts";
+import { inHalf, random, type KernelCase, type KernelCases } from "./case.ts";
 import { scanTokens } from "./conv1d.ref.ts";
 import { gatedNorm } from "./gated_norm.ts";
 import type { ScanGrid } from "./ssd_shape.ts";
@@ -105,6 +105,7 @@ export default {
     bandCase(grid(5, 13, "mamba_h", 2, 2), [40, 40, 40, 24], "concat", 60, 30), // across the batch
     bandCase(grid(5, 13, "mamba_w", 2), [80, 64], "sum", 0, 65),
     bandCase(grid(4, 6, "mamba_h", 1), [88, 88, 88], "concat", 7, 1),
+    inHalf(bandCase(grid(5, 13, "mamba_h", 2, 2), [40, 24], "concat", 60, 30), ["y0", "z", "out"], 4e-4),
     gatedNormCase(grid(64, 64, "mamba_h", 2), 2304, "concat", true),
   ],
 } satisfies KernelCases;

@@ -1,5 +1,5 @@
 import { viewTensor, type WeightType } from "../gpu/tensor.ts";
-import { random, type KernelCase, type KernelCases } from "./case.ts";
+import { inHalf, precision, random, type KernelCase, type KernelCases } from "./case.ts";
 import { gemm, type Activation, type GemmVariant } from "./gemm.ts";
 
 const activations: Record<Activation, (x: number) => number> = {
@@ -26,7 +26,7 @@ interface Shape {
   bench?: boolean;
 }
 
-function gemmCase(s: Shape): KernelCase {
+export function gemmCase(s: Shape): KernelCase {
   const { rows, columns, depth, variant, activation = "none", gate, first = 0 } = s;
   const splits = s.splits ?? [columns];
   const options = [
@@ -80,24 +80,28 @@ function gemmCase(s: Shape): KernelCase {
       }
       return Object.fromEntries(out.map((data, i) => [`y${i}`, data]));
     },
-    tolerance: 2e-6, // f32 sums of up to 4608 products in another order
+    // f32 sums of up to 4608 products in another order. f16: weights and results rounded to 11 bits, 3e-4; the tile also sums 16 products in f16.
+    ...precision(variant, 2e-6, { f16: variant === "matrix" ? 6e-4 : 2e-3, halves: ["x", "y0"] }),
     ...(s.bench ? { bench: {}, benchOnly: true } : {}),
   };
 }
 
-const variants: GemmVariant[] = ["tile", "register", "rows"];
+const variants: GemmVariant[] = ["tile", "register", "rows", "tile_f16", "matrix"];
 
 /** Rows of one block, of an odd number of blocks, of the model's widths; odd rows and columns. */
-const quantised = variants.flatMap((variant) =>
-  (["q8", "q4"] as const).flatMap((weights) => [
-    gemmCase({ variant, weights, rows: 5, columns: 13, depth: 32 }),
-    gemmCase({ variant, weights, rows: 9, columns: 70, depth: 96, first: 32, bias: true, activation: "silu" }),
-    gemmCase({ variant, weights, rows: 67, columns: 65, depth: 160, splits: [33, 30, 2] }),
-    gemmCase({ variant, weights, rows: 130, columns: 69, depth: 1152, first: 32, gate: 65, residual: "add" }),
-    gemmCase({ variant, weights, rows: 3, columns: 21, depth: 2304, residual: "multiply" }),
-    gemmCase({ variant, weights, rows: 1, columns: 9, depth: 4608, bias: true }),
-  ]),
-);
+/** tile_f16 differs from the tile in what comes after the weights are unpacked. */
+const quantised = variants
+  .filter((variant) => variant !== "tile_f16")
+  .flatMap((variant) =>
+    (["q8", "q4"] as const).flatMap((weights) => [
+      gemmCase({ variant, weights, rows: 5, columns: 13, depth: 32 }),
+      gemmCase({ variant, weights, rows: 9, columns: 70, depth: 96, first: 32, bias: true, activation: "silu" }),
+      gemmCase({ variant, weights, rows: 67, columns: 65, depth: 160, splits: [33, 30, 2] }),
+      gemmCase({ variant, weights, rows: 130, columns: 69, depth: 1152, first: 32, gate: 65, residual: "add" }),
+      gemmCase({ variant, weights, rows: 3, columns: 21, depth: 2304, residual: "multiply" }),
+      gemmCase({ variant, weights, rows: 1, columns: 9, depth: 4608, bias: true }),
+    ]),
+  );
 
 export default {
   kernel: "gemm",
@@ -128,10 +132,14 @@ export default {
       gemmCase({ variant, rows: 9, columns: 96, depth: 48, activation: "gelu_tanh", residual: "multiply" }),
     ]),
     ...quantised,
-    ...(["tile", "register"] as const).map((variant) =>
+    // f32 arithmetic on f16 activations: what is left is the rounding of the result.
+    ...(["tile", "register", "rows"] as const).map((variant) =>
+      inHalf(gemmCase({ variant, rows: 37, columns: 345, depth: 72, splits: [144, 192, 9] }), ["x", "y0", "y2"], 4e-4),
+    ),
+    ...(["tile", "register", "tile_f16", "matrix"] as const).map((variant) =>
       gemmCase({ variant, rows: 1024, columns: 1024, depth: 1024, bench: true }),
     ),
-    ...(["tile", "register"] as const).flatMap((variant) =>
+    ...(["tile", "register", "tile_f16", "matrix"] as const).flatMap((variant) =>
       (["f16", "q8", "q4"] as const).map((weights) =>
         gemmCase({ variant, rows: 1024, columns: 1152, depth: 1152, weights, bench: true }),
       ),

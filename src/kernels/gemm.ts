@@ -1,19 +1,27 @@
+import matrixSource from "../../shaders/gemm_matrix.wgsl?raw";
 import tileSource from "../../shaders/gemm_tile.wgsl?raw";
 import registerSource from "../../shaders/gemm_register.wgsl?raw";
 import rowsSource from "../../shaders/gemm_rows.wgsl?raw";
 import { ScanvasError } from "../errors.ts";
-import type { Recording } from "../gpu/recording.ts";
+import type { KernelVariant, Recording } from "../gpu/recording.ts";
 import { defineKernel } from "../gpu/shader.ts";
 import { elementCount, expectShapes, type Tensor } from "../gpu/tensor.ts";
 
 const lib = ["activation", "gemm_epilogue"];
+const tile = defineKernel("gemm_tile", tileSource, { lib });
 const kernels = {
-  tile: defineKernel("gemm_tile", tileSource, { lib }),
+  tile,
+  tile_f16: tile,
+  matrix: defineKernel("gemm_matrix", matrixSource, { lib: [...lib, "matrix_tile"], matrix: true }),
   register: defineKernel("gemm_register", registerSource, { lib }),
   rows: defineKernel("gemm_rows", rowsSource, { lib }),
 };
 
-export type GemmVariant = keyof typeof kernels;
+/** Columns and rows of a workgroup in the tile kernels. */
+const TILE = [64, 128] as const;
+
+/** "rows" is for few rows. */
+export type GemmVariant = KernelVariant | "rows";
 
 /** Numbers as `activate` in shaders/lib/activation.wgsl reads them. */
 export const ACTIVATIONS = { none: 0, gelu_tanh: 1, silu: 2, relu: 3 } as const;
@@ -62,19 +70,18 @@ export function gemm(
   expectShapes("gemm", { bias: [options.bias, [columns]] });
   const { gate, multiply } = options;
   const residual = options.residual ?? multiply;
-  const variant = options.variant ?? (rows <= 4 ? "rows" : rec.profile.gemm);
+  const variant = options.variant ?? (rows <= 4 ? "rows" : rec.profile.variants.gemm);
   const kernel = kernels[variant];
-  const grid = {
-    tile: [Math.ceil(columns / 64), Math.ceil(rows / 128)],
-    register: [Math.ceil(columns / 64), Math.ceil(rows / 64)],
-    rows: [Math.ceil(columns / 8), rows],
-  }[variant];
+  const [tileColumns, tileRows] = { rows: [8, 1], register: [64, 64], tile: TILE, tile_f16: TILE, matrix: TILE }[
+    variant
+  ];
+  const grid = [Math.ceil(columns / tileColumns!), Math.ceil(rows / tileRows!)];
   rec.dispatch(
     kernel,
     { x, w, bias: options.bias, gate: gate?.tensor, residual, y0: outputs[0], y1: outputs[1], y2: outputs[2] },
     {
       grid,
-      arithmetic: variant === "tile" && rec.profile.f16 ? "f16" : "f32",
+      arithmetic: variant === "tile_f16" ? "f16" : "f32",
       params: {
         rows,
         columns,

@@ -1,4 +1,5 @@
-import { random, randomArray, type KernelCase, type KernelCases } from "./case.ts";
+import type { KernelVariant } from "../gpu/recording.ts";
+import { precision, random, randomArray, type KernelCase, type KernelCases } from "./case.ts";
 import { scanTokens } from "./conv1d.ref.ts";
 import { ssd, ssdProduct } from "./ssd.ts";
 import { softplus } from "./ssd_prepare.ref.ts";
@@ -13,7 +14,7 @@ const DECAYS = {
 };
 
 interface Shape {
-  variant: "tile" | "register";
+  variant: KernelVariant;
   grid: ScanGrid;
   heads: number;
   headDim: number;
@@ -26,7 +27,7 @@ interface Shape {
   bench?: boolean;
 }
 
-function ssdCase(shape: Shape): KernelCase {
+export function ssdCase(shape: Shape): KernelCase {
   const { variant, grid, heads, headDim, state, chunk, decay, bench, stateBudget } = shape;
   const part = shape.part ?? { first: 0, count: heads };
   const { batch, height, width, order, directions } = grid;
@@ -88,7 +89,8 @@ function ssdCase(shape: Shape): KernelCase {
       return { y };
     },
     // All in f32: 1e-7 to 7e-7 measured on SwiftShader, whatever the decay; room for exp (3 + 2|x| ulp) elsewhere.
-    tolerance: 4e-6,
+    // f16: operands, C B^T and results rounded to 11 bits.
+    ...precision(variant, 4e-6, { f16: variant === "matrix" ? 1e-3 : 2e-3, halves: ["x", "b", "c", "y"] }),
     ...(bench ? { bench: {}, benchOnly: true } : {}),
   };
 }
@@ -107,7 +109,7 @@ const wide = { heads: 2, headDim: 64, state: 256 };
 export default {
   kernel: "ssd",
   cases: [
-    ...(["tile", "register"] as const).flatMap((variant) => [
+    ...(["tile", "register", "tile_f16", "matrix"] as const).flatMap((variant) => [
       ssdCase({ variant, grid: grid(1, 1, "mamba_h", 2), ...small, decay: "typical" }),
       ssdCase({ variant, grid: grid(1, 7, "mamba_w", 2), ...small, decay: "slow" }),
       ssdCase({ variant, grid: grid(3, 9, "mamba_h", 2), ...small, chunk: 28, decay: "typical" }), // Q - 1

@@ -1,4 +1,4 @@
-import type { DeviceProfile, Recording } from "../gpu/recording.ts";
+import type { KernelVariant, Recording } from "../gpu/recording.ts";
 import type { Tensor } from "../gpu/tensor.ts";
 import { ssdChunkProduct } from "./ssd_chunk_product.ts";
 import { ssdChunkState } from "./ssd_chunk_state.ts";
@@ -24,20 +24,20 @@ export interface SsdOptions {
   readonly state: number;
   /** Most bytes of chunk states kept at once; the profile's `activationBytes` unless given. More would not be faster. */
   readonly stateBudget?: number;
-  readonly variant?: DeviceProfile["gemm"];
+  readonly variant?: KernelVariant;
 }
 
-/** What the scans of all heads share: C B^T inside each chunk, [S, chunks, Q, Q]. Q is 128 unless given, less for shorter sequences. */
+/** What the scans of all heads share: C B^T inside each chunk, [S, chunks, Q, Q], of the type of b. Q is 128 unless given, less for shorter sequences. */
 export function ssdProduct(
   rec: Recording,
   { b, c }: Pick<SsdTensors, "b" | "c">,
-  options: { readonly chunk?: number; readonly variant?: DeviceProfile["gemm"] } = {},
+  options: { readonly chunk?: number; readonly variant?: KernelVariant } = {},
 ): Tensor {
   const [sequences, tokens, state] = b.shape as [number, number, number];
   const chunk = options.chunk ?? Math.min(128, 4 * Math.ceil(tokens / 4));
   const shape: SsdShape = { sequences, tokens, heads: 1, headDim: 4, state, chunk };
   checkSsdShape(shape);
-  const product = rec.temp("ssd_product", [sequences, chunksOf(shape), chunk, chunk]);
+  const product = rec.temp("ssd_product", [sequences, chunksOf(shape), chunk, chunk], b.type);
   ssdChunkProduct(rec, { b, c, product }, shape, options.variant);
   return product;
 }

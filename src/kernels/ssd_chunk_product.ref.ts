@@ -1,14 +1,18 @@
-import { random, type KernelCase, type KernelCases } from "./case.ts";
+import type { KernelVariant } from "../gpu/recording.ts";
+import { precision, random, type KernelCase, type KernelCases } from "./case.ts";
 import { ssdChunkProduct } from "./ssd_chunk_product.ts";
 import { chunksOf, type SsdShape } from "./ssd_shape.ts";
 
-type Variant = "tile" | "register";
-
 /** What the kernels leave alone, blocks wholly above the diagonal, keeps the input; blocks that touch it are theirs to fill. */
-const rowsOf: Record<Variant, [number, number]> = { tile: [128, 64], register: [8, 4] };
+const rowsOf: Record<KernelVariant, [number, number]> = {
+  tile: [128, 64],
+  tile_f16: [128, 64],
+  matrix: [128, 64],
+  register: [8, 4],
+};
 
 function chunkProductCase(
-  variant: Variant,
+  variant: KernelVariant,
   sequences: number,
   tokens: number,
   state: number,
@@ -46,11 +50,12 @@ function chunkProductCase(
       }
       return { product: out };
     },
-    tolerance: 1e-6, // f32 sums of at most 256 products in another order
+    // f32 sums of at most 256 products in another order. f16: operands and results rounded to 11 bits; the tile also sums 16 products in f16.
+    ...precision(variant, 1e-6, { f16: variant === "matrix" ? 6e-4 : 1.5e-3, halves: ["b", "c", "product"] }),
   };
 }
 
-const variants: Variant[] = ["tile", "register"];
+const variants: KernelVariant[] = ["tile", "register", "tile_f16", "matrix"];
 
 export default {
   kernel: "ssd_chunk_product",

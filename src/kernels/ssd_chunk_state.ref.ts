@@ -1,10 +1,9 @@
-import { random, type KernelCase, type KernelCases } from "./case.ts";
+import type { KernelVariant } from "../gpu/recording.ts";
+import { precision, random, type KernelCase, type KernelCases } from "./case.ts";
 import { ssdChunkState } from "./ssd_chunk_state.ts";
 import { chunksOf, type SsdShape } from "./ssd_shape.ts";
 
-type Variant = "tile" | "register";
-
-function chunkStateCase(variant: Variant, shape: SsdShape, first: number, count: number): KernelCase {
+function chunkStateCase(variant: KernelVariant, shape: SsdShape, first: number, count: number): KernelCase {
   const { sequences, tokens, heads, headDim, state, chunk } = shape;
   const chunks = chunksOf(shape);
   return {
@@ -37,11 +36,12 @@ function chunkStateCase(variant: Variant, shape: SsdShape, first: number, count:
       }
       return { states };
     },
-    tolerance: 1e-6, // f32 sums of at most 128 products in another order
+    // f32 sums of at most 128 products in another order. f16: operands and results rounded to 11 bits; the tile also sums 16 products in f16.
+    ...precision(variant, 1e-6, { f16: variant === "matrix" ? 6e-4 : 1.5e-3, halves: ["b", "x"] }),
   };
 }
 
-const variants: Variant[] = ["tile", "register"];
+const variants: KernelVariant[] = ["tile", "register", "tile_f16", "matrix"];
 
 export default {
   kernel: "ssd_chunk_state",

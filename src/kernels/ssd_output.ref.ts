@@ -1,10 +1,9 @@
-import { random, randomArray, type KernelCase, type KernelCases } from "./case.ts";
+import type { KernelVariant } from "../gpu/recording.ts";
+import { precision, random, randomArray, type KernelCase, type KernelCases } from "./case.ts";
 import { ssdOutput } from "./ssd_output.ts";
 import { chunksOf, type SsdShape } from "./ssd_shape.ts";
 
-type Variant = "tile" | "register";
-
-function outputCase(variant: Variant, shape: SsdShape, rate: number): KernelCase {
+function outputCase(variant: KernelVariant, shape: SsdShape, rate: number): KernelCase {
   const { sequences, tokens, heads, firstHead = 0, headDim, state, chunk } = shape;
   const chunks = chunksOf(shape);
   const steps = [sequences, heads, chunks, chunk];
@@ -74,11 +73,12 @@ function outputCase(variant: Variant, shape: SsdShape, rate: number): KernelCase
       }
       return { y };
     },
-    tolerance: 2e-6, // f32 sums of at most 384 products in another order, exp 3 + 2|x| ulp
+    // f32 sums of at most 384 products in another order, exp 3 + 2|x| ulp. f16: operands and results rounded to 11 bits; the tile also sums 16 products in f16.
+    ...precision(variant, 2e-6, { f16: variant === "matrix" ? 6e-4 : 1.5e-3, halves: ["c", "product", "x", "y"] }),
   };
 }
 
-const variants: Variant[] = ["tile", "register"];
+const variants: KernelVariant[] = ["tile", "register", "tile_f16", "matrix"];
 
 export default {
   kernel: "ssd_output",

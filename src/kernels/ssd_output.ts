@@ -1,12 +1,16 @@
+import matrixSource from "../../shaders/ssd_output_matrix.wgsl?raw";
 import tileSource from "../../shaders/ssd_output.wgsl?raw";
 import registerSource from "../../shaders/ssd_output_register.wgsl?raw";
-import type { DeviceProfile, Recording } from "../gpu/recording.ts";
+import type { KernelVariant, Recording } from "../gpu/recording.ts";
 import { defineKernel } from "../gpu/shader.ts";
 import { expectShapes, type Tensor } from "../gpu/tensor.ts";
 import { chunkPairs, chunksOf, type LaneRange, type SsdShape } from "./ssd_shape.ts";
 
+const tile = defineKernel("ssd_output", tileSource, { lib: ["tile"] });
 const kernels = {
-  tile: defineKernel("ssd_output", tileSource, { lib: ["tile"] }),
+  tile,
+  tile_f16: tile,
+  matrix: defineKernel("ssd_output_matrix", matrixSource, { lib: ["matrix_tile"], matrix: true }),
   register: defineKernel("ssd_output_register", registerSource),
 };
 
@@ -28,7 +32,7 @@ export function ssdOutput(
   { c, product, decay, step, x, states, skip, y }: SsdOutputTensors,
   shape: SsdShape,
   lanes: LaneRange,
-  variant: DeviceProfile["gemm"] = rec.profile.gemm,
+  variant: KernelVariant = rec.profile.variants.scan,
 ): void {
   const { sequences, tokens, heads, headDim, state, chunk, firstHead = 0 } = shape;
   const chunks = chunksOf(shape);
@@ -43,14 +47,15 @@ export function ssdOutput(
     states: [states, [lanes.count, chunks - 1, state, headDim]],
     y: [y, inner],
   });
-  const workgroups = {
-    tile: Math.ceil(headDim / 64) * Math.ceil(chunk / 128),
-    register: Math.ceil((Math.ceil(headDim / 8) * Math.ceil(chunk / 8)) / 64),
-  }[variant];
+  const workgroups =
+    variant === "register"
+      ? Math.ceil((Math.ceil(headDim / 8) * Math.ceil(chunk / 8)) / 64)
+      : Math.ceil(headDim / 64) * Math.ceil(chunk / 128);
   rec.dispatch(
     kernels[variant],
     { c, product, decay, step, x, states, skip, y },
     {
+      arithmetic: variant === "tile_f16" ? "f16" : "f32",
       grid: [workgroups, chunks, lanes.count],
       params: {
         tokens,

@@ -53,9 +53,10 @@ export function planDenoiser(
   const directions = mamba.bidirectional ? 2 : 1;
   const mixed = directions === 2 && mamba.fusion === "concat" ? 2 * inner : inner;
   const bytes = Math.min(profile.activationBytes, profile.limits.maxStorageBufferBindingSize);
+  const size = profile.f16 ? 2 : 4; // bytes of an element of `Recording.activation`
   /** For an activation of `columns` that a product makes from D or brings back to it. */
   const bands = (columns: number): Band[] =>
-    rowBands(grid, width, Math.min(bytes / (4 * columns), profile.dispatchFlops / (2 * columns * width)));
+    rowBands(grid, width, Math.min(bytes / (size * columns), profile.dispatchFlops / (2 * columns * width)));
   return {
     all: { first: 0, rows, element: 0 },
     projections: rowBands(grid, width, profile.dispatchFlops / (2 * 3 * width * width)),
@@ -65,7 +66,7 @@ export function planDenoiser(
       groups:
         (headDim * width * 2) % BINDING_ALIGNMENT
           ? [{ first: 0, count: heads }]
-          : headGroups(heads, bytes / (4 * directions * rows * headDim)),
+          : headGroups(heads, bytes / (size * directions * rows * headDim)),
       bands: bands(mixed),
     },
   };

@@ -60,7 +60,7 @@ function recordSelfAttention(
   plan: DenoiserPlan,
 ): void {
   const tokens = grid.height * grid.width;
-  const [q, k, v, y] = ["q", "k", "v", "y"].map((name) => rec.temp(name, [grid.batch, tokens, width])) as [
+  const [q, k, v, y] = ["q", "k", "v", "y"].map((name) => rec.activation(name, [grid.batch, tokens, width])) as [
     Tensor,
     Tensor,
     Tensor,
@@ -92,8 +92,8 @@ function recordCrossAttention(
   plan: DenoiserPlan,
 ): Tensor {
   const [batch, tokens] = x.shape as [number, number];
-  const q = rec.temp("q", x.shape);
-  const y = rec.temp("y", x.shape);
+  const q = rec.activation("q", x.shape);
+  const y = rec.activation("y", x.shape);
   const out = rec.temp("x_crossed", x.shape);
   for (const band of plan.projections) {
     gemm(rec, rowsOf(x, band), weights.get("attn2.to_q.weight", [width, width]), rowsOf(q, band), {
@@ -112,7 +112,7 @@ function recordCrossAttention(
 
 function recordFeedForward(rec: Recording, width: number, weights: Weights, branch: Branch, plan: DenoiserPlan): void {
   for (const band of plan.feedForward) {
-    const hidden = rec.temp("hidden", [band.rows, 4 * width]);
+    const hidden = rec.activation("hidden", [band.rows, 4 * width]);
     gemm(rec, branch.input(band), weights.get("ff.net.0.proj.weight", [4 * width, width]), hidden, {
       bias: weights.get("ff.net.0.proj.bias"),
       activation: "gelu_tanh",

@@ -29,7 +29,7 @@ export function modulatedBranch(
   const vector = (n: number, { element }: Band): number => modulation.offset + n * width + element * stride;
   return {
     input(band) {
-      const normed = rec.temp("normed", [band.rows, width]);
+      const normed = rec.activation("normed", [band.rows, width]);
       layerNorm(rec, rowsOf(x, band), normed, {
         eps,
         modulation: {

@@ -150,7 +150,7 @@ export function recordDenoiser(
     });
   });
 
-  const normed = rec.temp("normed_final", [batch, tokens, width]);
+  const normed = rec.activation("normed_final", [batch, tokens, width]);
   layerNorm(rec, x, normed, {
     eps: 1e-6, // diffusers' norm_out is 1e-6 whatever norm_eps says
     modulation: {

@@ -50,7 +50,7 @@ export function recordMambaMixer(
   };
   const y = groups.map((group) => {
     const x = whole?.x ?? input.heads(group, u);
-    const part = rec.temp("y", x.shape);
+    const part = rec.activation("y", x.shape);
     ssd(
       rec,
       { x, b, c, product, dt, ...perHead, y: part },
@@ -62,7 +62,7 @@ export function recordMambaMixer(
   const columns = grid.directions === 2 && fusion === "concat" ? 2 * inner : inner;
   for (const band of bands) {
     const z = whole?.z ?? input.gate(branch.input(band));
-    const out = rec.temp("mixed", [band.rows, columns]);
+    const out = rec.activation("mixed", [band.rows, columns]);
     gatedNorm(rec, { y, z, weight: mamba.get("norm.weight", [inner]), out }, grid, fusion, band.first);
     const fuseOut = weights.get("mamba_fuse_out.weight", [config.width, columns]);
     branch.output(band, out, fuseOut, weights.get("mamba_fuse_out.bias", [config.width]));
@@ -100,9 +100,9 @@ class InputProjection {
 
   whole(u: Tensor): Projected {
     const { rec, config, grid } = this;
-    const z = rec.temp("z", [u.shape[0]!, config.inner]);
+    const z = rec.activation("z", [u.shape[0]!, config.inner]);
     const xbc = this.#tokens("xbc", config.inner + 2 * config.state);
-    const dt = this.#tokens("dt", config.heads);
+    const dt = this.#steps();
     gemm(rec, u, this.#weight, [z, xbc, dt]);
     const x = this.#sequences("x", config.inner);
     const [b, c] = [this.#sequences("b", config.state), this.#sequences("c", config.state)];
@@ -114,7 +114,7 @@ class InputProjection {
   shared(u: Tensor): Pick<Projected, "b" | "c" | "dt"> {
     const { inner, state, heads } = this.config;
     const bc = this.#tokens("bc", 2 * state);
-    const dt = this.#tokens("dt", heads);
+    const dt = this.#steps();
     gemm(this.rec, u, this.#rows(2 * inner, 2 * state + heads), [bc, dt]);
     const [b, c] = [this.#sequences("b", state), this.#sequences("c", state)];
     conv1d(this.rec, { xbc: bc, ...this.#convolution, b, c }, this.grid, inner);
@@ -133,7 +133,7 @@ class InputProjection {
 
   /** z of some rows of u. */
   gate(u: Tensor): Tensor {
-    const z = this.rec.temp("z", [u.shape[0]!, this.config.inner]);
+    const z = this.rec.activation("z", [u.shape[0]!, this.config.inner]);
     gemm(this.rec, u, this.#rows(0, this.config.inner), z);
     return z;
   }
@@ -143,13 +143,19 @@ class InputProjection {
     return viewTensor(this.#weight, this.#weight.label, [count, width], first * width);
   }
 
+  /** dt, which ends in exponents: f32 always. */
+  #steps(): Tensor {
+    const { batch, height, width } = this.grid;
+    return this.rec.temp("dt", [batch, height * width, this.config.heads]);
+  }
+
   #tokens(name: string, channels: number): Tensor {
     const { batch, height, width } = this.grid;
-    return this.rec.temp(name, [batch, height * width, channels]);
+    return this.rec.activation(name, [batch, height * width, channels]);
   }
 
   #sequences(name: string, channels: number): Tensor {
     const { batch, directions, height, width } = this.grid;
-    return this.rec.temp(name, [directions * batch, height * width, channels]);
+    return this.rec.activation(name, [directions * batch, height * width, channels]);
   }
 }

@@ -72,7 +72,7 @@ const api = {
   selfCheck: (id: number, onProgress: (done: number, total: number) => void): Promise<CheckResult[]> =>
     scheduler.enqueue(id, async (signal) => {
       const { selfCheck } = await import("../self_check.ts");
-      const gpu = await Gpu.request();
+      const gpu = await Gpu.request({ f16: true });
       try {
         return await selfCheck(gpu, onProgress, signal);
       } finally {

@@ -243,7 +243,7 @@ describe("the Mamba mixer with the reference weights", () => {
 
       const recording = new Recording("mixer", {
         ...gpu.profile,
-        gemm: variant,
+        variants: { ...gpu.profile.variants, gemm: variant, scan: variant },
         ...(parts && { activationBytes: parts.bytes }),
       });
       const grid = { batch, height, width };

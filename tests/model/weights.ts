@@ -2,20 +2,24 @@
 import { mkdtemp, readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { loadModel, type Model } from "../../src/load.ts";
+import { loadModel, type LoadOptions, type Model } from "../../src/load.ts";
 import { readSafetensors } from "../../src/weights/safetensors.ts";
 import type { ComponentDtype } from "../../src/weights/manifest.ts";
 import { convert } from "../../tools/convert/convert.ts";
 import { serveDirectory } from "../../tools/serve.ts";
 import { dawn } from "../kernels/gpu.ts";
 
-/** Converts `folder`, serves it and loads it onto a device with default limits. */
-export async function loadGolden(folder: string, dtype: ComponentDtype = "f32"): Promise<Model> {
+/** Converts `folder`, serves it and loads it onto a device with default limits, unless `options` say otherwise. */
+export async function loadGolden(
+  folder: string,
+  dtype: ComponentDtype = "f32",
+  options: Pick<LoadOptions, "gpu" | "f16" | "limits"> = { gpu: dawn(), limits: "default" },
+): Promise<Model> {
   const out = await mkdtemp(join(tmpdir(), "scanvas-golden-"));
   await convert(folder, out, { dtype });
   const server = await serveDirectory(out);
   try {
-    return await loadModel(server.url, { gpu: dawn(), limits: "default", store: false });
+    return await loadModel(server.url, { store: false, ...options });
   } finally {
     await server.close();
   }

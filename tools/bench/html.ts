@@ -42,7 +42,12 @@ export function renderHtml(report: Report, before?: Report): string {
         .map(([k, v]) => `${k} ${v}`)
         .join(", "),
     ],
-    ["matrix kernel", environment.gemm],
+    [
+      "kernels chosen",
+      Object.entries(environment.variants)
+        .map((pair) => pair.join(" "))
+        .join(", "),
+    ],
     ...(ceilings
       ? [
           [

@@ -5,7 +5,7 @@ import { Program } from "../../../src/gpu/program.ts";
 import { Recording } from "../../../src/gpu/recording.ts";
 import { makeTensor, type Tensor } from "../../../src/gpu/tensor.ts";
 import { ceilingCopy, ceilingFma } from "../../../src/kernels/ceiling.ts";
-import { chooseGemm } from "../../../src/kernels/gemm_trial.ts";
+import { chooseVariants, type Trial } from "../../../src/kernels/trial.ts";
 
 export interface Environment {
   /** "Chromium 150.0.1", "node 22.1 with Dawn". */
@@ -22,8 +22,8 @@ export interface Environment {
   };
   features: string[];
   limits: Record<string, number>;
-  /** The matrix kernel that won the trial. */
-  gemm: string;
+  /** The kernels that won the trial. */
+  variants: Trial["variants"];
   ceilings?: { flopsPerSecond: number; bytesPerSecond: number };
 }
 
@@ -38,7 +38,7 @@ export const gpuSource = (): Pick<GpuOptions, "gpu"> => source;
 export async function device(): Promise<Gpu> {
   if (gpu) return gpu;
   gpu = await Gpu.request(source);
-  gpu.profile = { ...gpu.profile, ...(await chooseGemm(gpu)) };
+  await chooseVariants(gpu);
   return gpu;
 }
 
@@ -64,7 +64,7 @@ export async function describe(): Promise<Omit<Environment, "runtime" | "flags">
     },
     features: [...dev.features].sort(),
     limits,
-    gemm: profile.gemm,
+    variants: profile.variants,
   };
 }
 

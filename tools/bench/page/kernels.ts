@@ -1,5 +1,5 @@
 /** The kernels' bench cases, timed on the GPU's own clock beside the ceilings. */
-import type { KernelCase, KernelCases } from "../../../src/kernels/case.ts";
+import { canRun, type KernelCase, type KernelCases } from "../../../src/kernels/case.ts";
 import { compareCase, prepareCase } from "../../../src/kernels/run_case.ts";
 import { ceilings, device, flopsOf, seconds } from "./device.ts";
 import { median } from "./stats.ts";
@@ -34,8 +34,10 @@ const find = (id: string): [string, KernelCase] => {
  * The cases marked `bench`; of a kernel that has none, because launching it costs more than running it, the largest. `quick`: a small case of
  * each kernel.
  */
-export function kernelCases(quick: boolean): string[] {
-  return suites.flatMap(({ kernel, cases }) => {
+export async function kernelCases(quick: boolean): Promise<string[]> {
+  const { profile } = await device();
+  return suites.flatMap(({ kernel, cases: all }) => {
+    const cases = all.filter((one) => canRun(profile, one));
     const marked = cases.filter((one) => one.bench);
     const bySize = cases.filter((one) => !one.benchOnly).sort((a, b) => size(a) - size(b));
     const small = bySize.find((one) => size(one) >= 500) ?? bySize.at(-1)!;
