@@ -51,7 +51,10 @@ export interface Raced {
   failed?: string;
 }
 
-/** Runs the entries in turn, `rounds` times after a warm-up; the first is scanvas, the others are compared with it. */
+/** After so many seconds three rounds are enough. */
+const PATIENCE = 60;
+
+/** Runs the entries in turn, up to `rounds` times after a warm-up; the first is scanvas, the others are compared with it. */
 export async function race(work: Work, entries: Entry[], rounds: number): Promise<Raced[]> {
   const data = await inputs(work);
   const results: (Raced & { contender?: Contender })[] = [];
@@ -71,7 +74,8 @@ export async function race(work: Work, entries: Entry[], rounds: number): Promis
         if (!reference) throw error;
       }
     }
-    for (let i = 0; i < rounds; i++) {
+    const began = performance.now();
+    for (let i = 0; i < rounds && (i < 3 || performance.now() - began < PATIENCE * 1e3); i++) {
       for (const result of results) {
         const { contender } = result;
         if (!contender) continue;
