@@ -95,7 +95,7 @@ describe("bench compare", () => {
       adapter: { vendor: "", architecture: "", device: "", description: "", software: false, matrices: [] },
       features: [],
       limits: {},
-      gemm: "tile",
+      variants: { gemm: "tile", attention: "tile", scan: "tile", conv: "tile" },
     },
     rows: [
       {
