@@ -51,7 +51,8 @@ const samples = Number(options.samples);
 const report: Record<string, unknown> = { date: new Date().toISOString(), options };
 const say = (line: string): void =>
   void process.stdout.write(`${((performance.now() - began) / 1000).toFixed(0)} s  ${line}\n`);
-const tera = (rate: number): string => `${(rate / 1e12).toFixed(3)} TFLOP/s`;
+const speed = (rate: number): string =>
+  rate >= 1e12 ? `${(rate / 1e12).toFixed(2)} TFLOP/s` : `${(rate / 1e9).toFixed(2)} GFLOP/s`;
 
 function keep(part: string, value: unknown): void {
   report[part] = value;
@@ -93,7 +94,7 @@ async function ceilings(gpu: Gpu): Promise<Record<string, number>> {
   if (gpu.profile.f16) rates.f16 = await best([target], (rec) => ceilingFma(rec, target, threads, 1024, "f16"));
   if (gpu.profile.matrix) rates.matrix = await best([target], (rec) => ceilingMatrix(rec, target, 8192 * scale, 1024));
   for (const [name, rate] of Object.entries(rates)) {
-    say(`ceiling ${name}: ${name === "bytes" ? `${(rate / 1e9).toFixed(1)} GB/s` : tera(rate)}`);
+    say(`ceiling ${name}: ${name === "bytes" ? `${(rate / 1e9).toFixed(1)} GB/s` : speed(rate)}`);
   }
   return rates;
 }
@@ -123,7 +124,7 @@ async function kernels(gpu: Gpu, rates: Record<string, number>): Promise<unknown
       const ceiling = rates[variant === "matrix" ? "matrix" : "f32"]!;
       rows.push({ name, variant, tokens, seconds: time, samples: times, flops, share: flops / time / ceiling });
       say(
-        `${name} ${variant}, ${tokens} tokens: ${(time * 1e3).toFixed(3)} ms, ${tera(flops / time)}, ${((100 * flops) / time / ceiling).toFixed(0)} % of ceiling`,
+        `${name} ${variant}, ${tokens} tokens: ${(time * 1e3).toFixed(3)} ms, ${speed(flops / time)}, ${((100 * flops) / time / ceiling).toFixed(0)} % of ceiling`,
       );
     }
   }
@@ -193,7 +194,7 @@ async function steps(gpu: Gpu, profiles: Record<string, Gpu["profile"]>): Promis
           const { bytes } = session;
           rows.push({ model: name, precision, tokens, seconds: time, samples: times, flops, bytes, kernels: byKernel });
           say(
-            `${name}, ${count} blocks, ${tokens} tokens, ${precision}: ${(time * 1e3).toFixed(1)} ms, ${tera(flops / time)}`,
+            `${name}, ${count} blocks, ${tokens} tokens, ${precision}: ${(time * 1e3).toFixed(1)} ms, ${speed(flops / time)}`,
           );
         } catch (error) {
           process.exitCode = 1;
@@ -260,7 +261,7 @@ if (halfProfile.f16) {
       profiles.matrix = { ...gpu.profile, variants: matrix };
     }
     for (const [family, results] of Object.entries(trial.results)) {
-      say(`${family}: ${results.map(({ variant, rate }) => `${variant} ${tera(rate)}`).join(", ")}`);
+      say(`${family}: ${results.map(({ variant, rate }) => `${variant} ${speed(rate)}`).join(", ")}`);
     }
     return trial;
   });
