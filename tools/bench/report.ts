@@ -147,7 +147,8 @@ export async function readReport(path: string): Promise<Report> {
   );
 }
 
-export function makeReport(suite: string, options: Record<string, unknown>, results: Results): Report {
+/** `out` is left out of the options: where a report lies is not of it. */
+export function makeReport(suite: string, { out: _, ...options }: Record<string, unknown>, results: Results): Report {
   return {
     schema: SCHEMA,
     suite,

@@ -49,8 +49,6 @@ function works(quick: boolean, model: string): (Work & { name: string })[] {
     ];
   }
   return [
-    step(128),
-    step(256),
     { kind: "gemm", name: "gemm 1024x1152x1152", rows: 1024, columns: 1152, depth: 1152 },
     { kind: "gemm", name: "gemm 256x4608x1152", rows: 256, columns: 4608, depth: 1152 },
     { kind: "gemm", name: "gemm 1024x1024x1024", rows: 1024, columns: 1024, depth: 1024 },
@@ -66,6 +64,8 @@ function works(quick: boolean, model: string): (Work & { name: string })[] {
     { kind: "scan", name: "scan 1024, 6 heads of 64, state 256", tokens: 1024, heads: 6, headDim: 64, state: 256 },
     { kind: "scan", name: "scan 4096, 2 heads of 64, state 256", tokens: 4096, heads: 2, headDim: 64, state: 256 },
     { kind: "conv2d", name: "conv2d 64x64, 64 to 64", size: 64, channels: 64, outputs: 64 },
+    step(128),
+    step(256),
   ];
 }
 
