@@ -1,6 +1,6 @@
 /**
  * `npm run bench:memory`: the memory plan of a model against what the device was asked for, size by size, and against what the browser's GPU
- * process then held. Sizes run in increasing order in one page, so that the most so far is the most of this size.
+ * process then held. Sizes run one after the other in one page: the most so far is the most of this size where it rose, else what is held.
  */
 import { readFile } from "node:fs/promises";
 import { Command, InvalidArgumentError, Option } from "commander";
@@ -86,6 +86,7 @@ try {
 
   const gpuProcess = await watchGpuProcess();
   const rows: Row[] = [];
+  let before = 0;
   for (const pixels of options.sizes) {
     const request = { height: pixels, width: pixels, guidanceScale };
     const plan = await inPage(() =>
@@ -102,7 +103,9 @@ try {
       if (make) await inPage(() => page.evaluate(async (r) => void (await window.headless.generate(r)), job));
       else await inPage(() => page.evaluate((r) => window.headless.reserve(r), job));
     }
-    const { peak } = await page.evaluate(() => window.headless.memory());
+    const memory = await page.evaluate(() => window.headless.memory());
+    const peak = memory.peak > before ? memory.peak : memory.bytes;
+    before = memory.peak;
     const row = { pixels, plan, peak, resident: gpuProcess.most(), seconds: (performance.now() - start) / 1000 };
     rows.push(row);
     say(describe(row));
