@@ -139,9 +139,13 @@ export async function loadModel(url: string, options: LoadOptions = {}): Promise
 async function holdsText(manifest: Manifest, gpu: Gpu, options: LoadOptions): Promise<"resident" | "streamed"> {
   const asked = options.textEncoder ?? "auto";
   if (asked === "resident" || asked === "streamed") return asked;
-  const { limits } = gpu.profile;
+  const { limits, f16 } = gpu.profile;
   const { memoryBytes } = options;
-  const { textEncoder } = plan(manifest, { limits, ...(memoryBytes === undefined ? {} : { memoryBytes }) });
+  const { textEncoder } = plan(manifest, {
+    limits,
+    arithmetic: f16 ? "f16" : "f32",
+    ...(memoryBytes === undefined ? {} : { memoryBytes }),
+  });
   return textEncoder === "streamed" ? "streamed" : "resident";
 }
 

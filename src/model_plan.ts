@@ -54,7 +54,7 @@ export function plan(manifest: Manifest, request: PlanRequest = {}): Plan {
 /** `reason`: why it does not fit. */
 function planOnce(manifest: Manifest, request: PlanRequest): Omit<Plan, "advice"> & { reason: string | undefined } {
   const limits = { ...DEFAULT_PROFILE.limits, ...request.limits };
-  const profile: DeviceProfile = { ...DEFAULT_PROFILE, limits };
+  const profile: DeviceProfile = { ...DEFAULT_PROFILE, limits, f16: request.arithmetic === "f16" };
   const { components } = manifest;
   const wanted = COMPONENTS.filter(
     (name) => components[name] && !(name === "text_encoder" && request.textEncoder === "none"),

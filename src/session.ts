@@ -143,7 +143,8 @@ export class Session {
       });
     }
     this.#recordings = { conditions: conditionsRec, step: stepRec, decode: decodeRec };
-    this.#plan = planMemory([conditionsRec, stepRec, ...(decodeRec ? [decodeRec] : [])], this.#persistent);
+    const owned = [...this.#persistent, ...weights.all(), ...(model.image?.weights.all() ?? [])];
+    this.#plan = planMemory([conditionsRec, stepRec, ...(decodeRec ? [decodeRec] : [])], owned);
   }
 
   /** GPU bytes this session adds to the weights. */

@@ -1,7 +1,7 @@
 /** `scanvas inspect`: what a pipeline directory or a converted directory holds. */
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import type { ComponentName, JsonObject } from "../src/weights/manifest.ts";
 import { parseManifest } from "../src/weights/manifest.ts";
 import { tensorBytes } from "../src/weights/safetensors.ts";
@@ -113,6 +113,12 @@ export function command(): Command {
     .option("--height <pixels>", "for --plan (default: the model's own)", Number)
     .option("--width <pixels>", "for --plan (default: the model's own)", Number)
     .option("--memory <MiB>", "for --plan: GPU memory of the device (default: 4096)", Number)
+    .addOption(
+      new Option("--arithmetic <type>", "for --plan: f16 on a device with shader-f16 (default: f32)").choices([
+        "f32",
+        "f16",
+      ]),
+    )
     .option(
       "--binding <MiB>",
       "for --plan: largest binding of the device (default: 128, what WebGPU guarantees)",

@@ -14,12 +14,16 @@ export interface PlanSize {
   /** MiB. */
   memory?: number;
   binding?: number;
+  arithmetic?: "f32" | "f16";
   json?: boolean;
 }
 
 const MIB = 2 ** 20;
 
-export async function printPlan(source: string, { height, width, memory, binding, json }: PlanSize): Promise<void> {
+export async function printPlan(
+  source: string,
+  { height, width, memory, binding, arithmetic, json }: PlanSize,
+): Promise<void> {
   const manifest = /^https?:/.test(source)
     ? await fetchManifest(source)
     : parseManifest(await readFile(join(source, "manifest.json"), "utf8"));
@@ -27,6 +31,7 @@ export async function printPlan(source: string, { height, width, memory, binding
   const request: PlanRequest = {
     ...(height && { height }),
     ...(width && { width }),
+    ...(arithmetic && { arithmetic }),
     ...(memory && { memoryBytes: memory * MIB }),
     ...(limit && { limits: { maxStorageBufferBindingSize: limit, maxBufferSize: Math.max(limit, 256 * MIB) } }),
   };

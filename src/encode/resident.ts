@@ -21,7 +21,7 @@ export function recordResident(
   const embeds = makeTensor("embeds", [n, config.width]);
   const recording = new Recording("encode", profile);
   recordTextEncoder(recording, config, weights, ids, buckets, embeds);
-  const plan = planMemory([recording], [ids, buckets, embeds]);
+  const plan = planMemory([recording], [ids, buckets, embeds, ...weights.all()]);
   return { recording, ids, buckets, embeds, plan, bytes: plan.bytes + ids.bytes + buckets.bytes + embeds.bytes };
 }
 

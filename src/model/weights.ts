@@ -14,6 +14,11 @@ export class Weights {
     return new Weights(this.component, this.tensors, `${this.prefix}${prefix}.`);
   }
 
+  /** Every tensor of the component, whatever the prefix: they have memory of their own, also where none is allocated yet. */
+  all(): Iterable<Tensor> {
+    return this.tensors.values();
+  }
+
   /** TensorError when it is missing or has another shape than `shape`. */
   get(key: string, shape?: readonly number[]): Tensor {
     const name = this.prefix + key;

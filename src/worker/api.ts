@@ -151,6 +151,8 @@ export interface PlanRequest {
   guidanceMode?: "auto" | "batch" | "passes";
   /** As if the model had been converted to this. */
   dtype?: ComponentDtype;
+  /** "f16" where the device has `shader-f16`: activations then take half the memory. Default "f32". */
+  arithmetic?: "f32" | "f16";
   /** WebGPU limits of the device; the specification's defaults for those not given. */
   limits?: { maxStorageBufferBindingSize?: number; maxBufferSize?: number };
   memoryBytes?: number;

@@ -31,6 +31,14 @@ describe("the plan of the shipped model", () => {
     );
   });
 
+  it("never takes the weights' memory for that of activations, however long they are in use", () => {
+    const session = (dtype: "f32" | "q4"): number => {
+      const { stages, weights } = plan(manifest, { height: 256, width: 256, guidanceMode: "passes", dtype });
+      return stages.generate - Object.values(weights).reduce((a, b) => a + b);
+    };
+    expect(session("f32")).toBe(session("q4"));
+  });
+
   it("knows what another conversion of it would take", async () => {
     const out = await scratch();
     await convert(SHIPPED, out, { dtype: "q4,vae=q4" });
