@@ -12,7 +12,7 @@ interface Tf {
   setBackend(name: string): Promise<boolean>;
   ready(): Promise<void>;
   getBackend(): string;
-  backend(): { submitQueue(): void; device: GPUDevice };
+  backend(): { endComputePassEncoder(): void; submitQueue(): void; device: GPUDevice };
   tensor(data: Float32Array, shape: number[]): TfTensor;
   matMul(a: TfTensor, b: TfTensor, transposeA: boolean, transposeB: boolean): TfTensor;
   conv2d(x: TfTensor, filter: TfTensor, strides: number, pad: string): TfTensor;
@@ -55,6 +55,7 @@ export async function tfjsContender(work: Work, data: Inputs): Promise<Contender
       y?.dispose();
       y = f();
       const backend = tf.backend();
+      backend.endComputePassEncoder(); // a submit fails while one is open
       backend.submitQueue();
       await backend.device.queue.onSubmittedWorkDone();
     },
