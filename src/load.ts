@@ -37,14 +37,18 @@ export interface Model {
   readonly text: { readonly config: TextConfig; readonly weights: Weights } | undefined;
   readonly denoiser: SessionModel["denoiser"] | undefined;
   readonly image: SessionModel["image"];
+  /** Gives the memory of a resident text encoder back: from now on it is streamed. False when there is none to be had. */
+  streamText(): boolean;
 }
 
 export interface LoadOptions
   extends GpuOptions, Pick<LoadRequest, "textEncoder" | "memoryBytes" | "promptPack" | "components"> {
-  signal?: AbortSignal;
-  onProgress?: (progress: Progress) => void;
+  signal?: AbortSignal | undefined;
+  onProgress?: ((progress: Progress) => void) | undefined;
   /** SHA-256 of the manifest, `sha256-<base64>` or hex. */
   integrity?: string;
+  /** What `url` says, when it is known: not asked for again. */
+  manifest?: Manifest;
   /** Where verified weights are kept; the origin private file system unless given, nothing with `false`. */
   store?: WeightStore | false;
 }
@@ -57,7 +61,8 @@ export async function loadModel(url: string, options: LoadOptions = {}): Promise
   const { signal, onProgress, integrity } = options;
   const store = options.store === false ? undefined : (options.store ?? (await openStore()));
   const source = { ...(signal && { signal }), ...(store && { store }) };
-  const manifest = await fetchManifest(url, { ...source, ...(integrity !== undefined && { integrity }) });
+  const manifest =
+    options.manifest ?? (await fetchManifest(url, { ...source, ...(integrity !== undefined && { integrity }) }));
   const { components } = manifest;
   const parts = COMPONENTS.filter((name) => components[name] && (options.components?.includes(name) ?? true));
   const has = (name: ComponentName): boolean => parts.includes(name);
@@ -75,10 +80,17 @@ export async function loadModel(url: string, options: LoadOptions = {}): Promise
   try {
     throwIfAborted(signal);
     await chooseVariants(gpu);
-    const streamed = configs.text !== undefined && (await holdsText(manifest, gpu, options)) === "streamed";
+    let streamed = configs.text !== undefined && (await holdsText(manifest, gpu, options)) === "streamed";
     const tensors = new Map(parts.map((name) => [name, weightTensors(manifest, name)]));
-    const resident = parts.filter((name) => !(streamed && name === "text_encoder"));
-    await gpu.arena.allocate(resident.flatMap((name) => [...tensors.get(name)!.values()]));
+    const isResident = (name: ComponentName): boolean => !(streamed && name === "text_encoder");
+    const allocate = (): Promise<void> =>
+      gpu.arena.allocate(parts.filter(isResident).flatMap((name) => [...tensors.get(name)!.values()]));
+    await allocate().catch((error: unknown) => {
+      const mayStream = configs.text && !streamed && (options.textEncoder ?? "auto") === "auto";
+      if (!mayStream || !(error instanceof ScanvasError) || error.name !== "OutOfMemoryError") throw error;
+      streamed = true;
+      return allocate();
+    });
     const weights = (name: ComponentName): Weights => new Weights(name, tensors.get(name)!);
     const denoiser = configs.denoiser && { config: configs.denoiser, weights: weights("transformer") };
     const text = configs.text && { config: configs.text, weights: weights("text_encoder") };
@@ -95,7 +107,7 @@ export async function loadModel(url: string, options: LoadOptions = {}): Promise
         onProgress: ({ loaded }: { loaded: number }) =>
           onProgress?.({ stage: "download", step: done + loaded, total, bytes: done + loaded }),
       };
-      if (resident.includes(name)) {
+      if (isResident(name)) {
         await streamWeights(url, manifest, name, sinkInto(gpu, tensors.get(name)!), { ...source, ring, ...onPart });
       } else if (store) await prefetchWeights(url, manifest, name, { ...source, store, ...onPart });
       before += downloadBytes(manifest, [name]);
@@ -111,11 +123,11 @@ export async function loadModel(url: string, options: LoadOptions = {}): Promise
         { tensor: (name, _entry, bytes, begin) => sink(name, bytes, begin) },
         { ...(store && { store }), ...(abort && { signal: abort }), ring, verified, tensors: names },
       );
+    const inBlocks = (): TextModel => streamedText(gpu, text!.config, tensors.get("text_encoder")!, read);
     const textModel = async (): Promise<TextModel | undefined> => {
       if (onnx) return onnxText(onnx, configs.denoiser?.captionChannels, source);
       if (!text) return undefined;
-      if (streamed) return streamedText(gpu, text.config, tensors.get("text_encoder")!, read);
-      return residentText(gpu, text.config, text.weights);
+      return streamed ? inBlocks() : residentText(gpu, text.config, text.weights);
     };
     const encoder = await textModel();
     const prompts =
@@ -128,10 +140,15 @@ export async function loadModel(url: string, options: LoadOptions = {}): Promise
             store: encoder?.kind !== "resident" && store ? await openEmbeddings() : undefined,
           })
         : undefined;
-    return { gpu, manifest, prompts, text, denoiser, image };
+    const streamText = (): boolean => {
+      if (prompts?.kind !== "resident") return false;
+      gpu.arena.release([...tensors.get("text_encoder")!.values()]);
+      prompts.use(inBlocks());
+      return true;
+    };
+    return { gpu, manifest, prompts, text, denoiser, image, streamText };
   } catch (error) {
-    gpu.dispose();
-    throw error;
+    return await gpu.blame(error).finally(() => gpu.dispose());
   }
 }
 

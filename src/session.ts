@@ -3,7 +3,7 @@ import { planMemory, type MemoryPlan } from "./gpu/plan.ts";
 import { Program, type TimeOptions, type Timing } from "./gpu/program.ts";
 import type { Gpu } from "./gpu/device.ts";
 import { Recording, type DeviceProfile } from "./gpu/recording.ts";
-import { makeTensor, type Tensor } from "./gpu/tensor.ts";
+import { elementCount, makeTensor, type Tensor } from "./gpu/tensor.ts";
 import { checkFinite, guideAndStep } from "./kernels/elementwise.ts";
 import type { DenoiserConfig } from "./model/config.ts";
 import { conditionTensors, makeConditions, recordConditions, recordDenoiser } from "./model/denoiser.ts";
@@ -56,7 +56,11 @@ export class Session {
   #gpu: Gpu | undefined;
   #programs: { conditions: Program; step: Program; decode: Program | undefined } | undefined;
   #freeWorkspace: (() => void) | undefined;
-  #flagStaging: GPUBuffer | undefined;
+  #staging: GPUBuffer | undefined;
+  /** Latents [C, h, w] after the last step that was finished, on the CPU: from here a picture goes on when the GPU goes away. */
+  readonly latents: Float32Array<ArrayBuffer>;
+  /** What that step took the finished latents to be, [C, h, w]; the second-order samplers read it. */
+  readonly prediction: Float32Array<ArrayBuffer>;
   readonly #stepData = new Float32Array(9);
   readonly #noFlag = Uint32Array.of(0xffffffff);
 
@@ -83,6 +87,8 @@ export class Session {
     const batch = together ? halves : 1;
     this.#latents = keep("latents", latentShape);
     this.#previousX0 = keep("previous_x0", latentShape);
+    this.latents = new Float32Array(elementCount(latentShape));
+    this.prediction = new Float32Array(this.latents.length);
     this.#step = keep("step", [9]);
     this.#timestep = keep("timestep", [batch, TIMESTEP_CHANNELS]);
     this.#flag = keep("flag", [1], "u32");
@@ -119,7 +125,6 @@ export class Session {
       this.#check(stepRec, output, "the denoiser's output");
       outputs.push(output);
     }
-    const elements = latentShape.reduce((n, d) => n * d, 1);
     guideAndStep(
       stepRec,
       {
@@ -129,7 +134,7 @@ export class Session {
         latents: this.#latents,
         previousX0: this.#previousX0,
       },
-      outputs.length === 1 && shape.halves === 2 ? elements : 0,
+      outputs.length === 1 && shape.halves === 2 ? this.latents.length : 0,
     );
     this.#check(stepRec, this.#latents, "the sampler's update");
 
@@ -178,7 +183,8 @@ export class Session {
         [conditions, step, decode].map((recording) => recording && Program.build(gpu, recording)),
       );
       this.#programs = { conditions: a!, step: b!, decode: c };
-      this.#flagStaging = gpu.device.createBuffer({ label: "flag staging", size: 16, usage: 0x1 | 0x8 });
+      const size = [this.#flag, this.#latents, this.#previousX0].reduce((sum, { bytes }) => sum + bytes, 0);
+      this.#staging = gpu.device.createBuffer({ label: "step staging", size, usage: 0x1 | 0x8 });
       const [columns, rows] = [this.#columnTable.shape[0]!, this.#rowTable.shape[0]!];
       gpu.write(this.#columnTable, positionTable(this.model.denoiser.config, columns, rows));
       gpu.write(this.#rowTable, positionTable(this.model.denoiser.config, rows, columns));
@@ -212,10 +218,10 @@ export class Session {
     await this.#programs!.conditions.run(signal);
   }
 
-  /** Starts a picture from noise [C, h, w]. */
-  start(noise: Float32Array<ArrayBuffer>): void {
-    this.#gpu!.write(this.#latents, noise);
-    this.#gpu!.write(this.#previousX0, new Float32Array(noise.length));
+  /** Starts a picture from noise [C, h, w], or goes on from the `latents` and `prediction` of a session that was lost. */
+  start(latents: Float32Array<ArrayBuffer>, prediction = new Float32Array(latents.length)): void {
+    this.#gpu!.write(this.#latents, latents);
+    this.#gpu!.write(this.#previousX0, prediction);
   }
 
   /** The numbers of all steps, made before the loop so that the loop makes nothing. */
@@ -232,8 +238,8 @@ export class Session {
     signal?: AbortSignal,
   ): Promise<void> {
     this.#writeStep(step, timestep, guidanceScale);
-    await this.#programs!.step.run(signal, this.#copyFlag);
-    await this.#readFlag();
+    await this.#programs!.step.run(signal, this.#copyBack);
+    await this.#readBack();
     throwIfAborted(signal);
   }
 
@@ -243,8 +249,8 @@ export class Session {
     if (!this.#programs!.decode || !this.#image)
       throw new ScanvasError("ModelConfigError", "scanvas: this model has no vae");
     gpu.write(this.#flag, this.#noFlag);
-    await this.#programs!.decode.run(signal, this.#copyFlag);
-    await this.#readFlag();
+    await this.#programs!.decode.run(signal, this.#copyBack);
+    await this.#readBack();
     return gpu.readF32(this.#image);
   }
 
@@ -256,18 +262,9 @@ export class Session {
     between?: TimeOptions["between"],
   ): Promise<Timing[]> {
     this.#writeStep(step, timestep, guidanceScale);
-    const timings = await this.#programs!.step.time({ finish: this.#copyFlag, ...(between && { between }) });
-    await this.#readFlag();
+    const timings = await this.#programs!.step.time({ finish: this.#copyBack, ...(between && { between }) });
+    await this.#readBack();
     return timings;
-  }
-
-  readLatents(): Promise<Float32Array<ArrayBuffer>> {
-    return this.#gpu!.readF32(this.#latents);
-  }
-
-  /** What the last step took the finished latents to be, [C, h, w]. */
-  readPrediction(): Promise<Float32Array<ArrayBuffer>> {
-    return this.#gpu!.readF32(this.#previousX0);
   }
 
   dispose(): void {
@@ -275,8 +272,8 @@ export class Session {
     this.#programs = undefined;
     this.#freeWorkspace?.();
     this.#freeWorkspace = undefined;
-    this.#flagStaging?.destroy();
-    this.#flagStaging = undefined;
+    this.#staging?.destroy();
+    this.#staging = undefined;
     this.#gpu?.arena.release(this.#persistent);
   }
 
@@ -291,16 +288,26 @@ export class Session {
     gpu.write(this.#flag, this.#noFlag);
   }
 
-  /** Goes with the last submit of a step: reading the flag needs no submit of its own. */
-  readonly #copyFlag = (encoder: GPUCommandEncoder): void => {
-    encoder.copyBufferToBuffer(this.#flag.buffer!, 0, this.#flagStaging!, 0, 16);
+  /** Goes with the last submit: reading back needs no submit of its own. */
+  readonly #copyBack = (encoder: GPUCommandEncoder): void => {
+    let offset = 0;
+    for (const { buffer, bytes } of [this.#flag, this.#latents, this.#previousX0]) {
+      encoder.copyBufferToBuffer(buffer!, 0, this.#staging!, offset, bytes);
+      offset += bytes;
+    }
   };
 
-  async #readFlag(): Promise<void> {
+  /** The fence: waits for all that was submitted, looks at the flag, and keeps the latents. */
+  async #readBack(): Promise<void> {
     const gpu = this.#gpu!;
-    const staging = this.#flagStaging!;
+    const staging = this.#staging!;
     await gpu.wait(staging.mapAsync(1));
-    const stage = new Uint32Array(staging.getMappedRange())[0]!;
+    const mapped = staging.getMappedRange();
+    const stage = new Uint32Array(mapped, 0, 1)[0]!;
+    if (stage === 0xffffffff) {
+      this.latents.set(new Float32Array(mapped, this.#flag.bytes, this.latents.length));
+      this.prediction.set(new Float32Array(mapped, this.#flag.bytes + this.#latents.bytes, this.prediction.length));
+    }
     staging.unmap();
     if (stage === 0xffffffff) return;
     throw new ScanvasError(

@@ -12,6 +12,7 @@ export const texts = {
   unnamed: "Generated picture",
   /** Said to screen readers, once a stage. */
   stages: {
+    wait: "Waiting for another tab",
     download: "Downloading the model",
     compile: "Preparing the GPU",
     encode: "Reading the prompt",

@@ -42,6 +42,11 @@ export class Prompts {
     return this.options.encoder?.model.kind ?? "pack";
   }
 
+  /** Encodes with `model` from now on: the same encoder, held in another way. */
+  use(model: TextModel): void {
+    if (this.options.encoder) this.options.encoder.model = model;
+  }
+
   get textId(): string {
     return this.options.textId;
   }

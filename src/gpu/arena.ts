@@ -79,7 +79,7 @@ export class Arena {
     undo();
     throw new ScanvasError(
       "OutOfMemoryError",
-      `scanvas: the GPU had no room for ${wanted} bytes more (${this.bytes} in use); choose a smaller size or close other tabs`,
+      `scanvas: the GPU had no room for ${wanted} bytes beside the ${this.bytes} in use; choose a smaller size or close other tabs`,
       { cause: error },
     );
   }

@@ -21,6 +21,9 @@ const WANTED_LIMITS = [
   "maxComputeWorkgroupStorageSize",
 ] as const satisfies readonly (keyof GPUSupportedLimits)[];
 
+/** Milliseconds until a loss is told of, at the latest. */
+const LOSS_DELAY = 100;
+
 /** One WebGPU device and all that lives on it: memory, pipelines, the profile that record functions are told. */
 export class Gpu {
   readonly arena: Arena;
@@ -30,6 +33,8 @@ export class Gpu {
   profile: DeviceProfile;
   /** Operations per submit: about 100 ms of work, set by the trial (kernels/trial.ts). */
   submitFlops = 5e8;
+  /** Ends a wait, of all that is waited for. */
+  readonly #waiting = new Set<() => void>();
 
   private constructor(
     readonly device: GPUDevice,
@@ -50,7 +55,10 @@ export class Gpu {
     };
     this.arena = new Arena(device, () => this.checkLost());
     this.pipelines = new Pipelines(device, matrix);
-    void device.lost.then((info) => (this.lost = info));
+    void device.lost.then((info) => {
+      this.lost = info;
+      for (const giveUp of this.#waiting) giveUp();
+    });
   }
 
   static async request(options: GpuOptions = {}): Promise<Gpu> {
@@ -112,25 +120,62 @@ export class Gpu {
     if (!this.lost) return;
     throw new ScanvasError(
       "DeviceLostError",
-      `scanvas: the GPU device was lost (${this.lost.reason}: ${this.lost.message}); load the model again`,
+      `scanvas: the GPU device was lost (${this.lost.reason}: ${this.lost.message})`,
     );
+  }
+
+  /**
+   * To be called with what a GPU call threw: when the device is gone, that is the reason, whatever the call says. Browsers tell of the loss
+   * a moment after calls begin to fail (a RangeError "too large", an AbortError, a lost instance), so a moment is waited.
+   */
+  async blame(error: unknown): Promise<never> {
+    if (!(error instanceof ScanvasError)) {
+      await Promise.race([this.device.lost, new Promise((resolve) => setTimeout(resolve, LOSS_DELAY))]);
+    }
+    this.checkLost();
+    throw error;
   }
 
   /** Waits for a GPU promise; a device lost meanwhile becomes a DeviceLostError instead of a wait for ever. */
   async wait<T>(promise: Promise<T>): Promise<T> {
-    const gone = this.device.lost.then((info): never => {
-      this.lost = info;
-      this.checkLost();
-      throw new Error("unreachable");
-    });
-    gone.catch(() => undefined);
+    // Not a race against device.lost: that promise would keep the outcome of every race for as long as the device lives.
+    let giveUp!: () => void;
+    const lost = new Promise<never>((_, reject) => (giveUp = () => reject(new Error("lost"))));
+    this.#waiting.add(giveUp);
     try {
-      return await Promise.race([promise, gone]);
+      if (this.lost) giveUp();
+      return await Promise.race([promise, lost]);
     } catch (error) {
-      await Promise.resolve();
-      this.checkLost();
-      throw error;
+      return await this.blame(error);
+    } finally {
+      this.#waiting.delete(giveUp);
     }
+  }
+
+  /**
+   * Runs `work`; when the device had no room for any buffer that was made meanwhile, the outcome is an OutOfMemoryError, whatever came of it.
+   * `what` it was for.
+   */
+  async withinMemory<T>(what: string, work: () => Promise<T>): Promise<T> {
+    this.checkLost();
+    this.device.pushErrorScope("out-of-memory");
+    const outcome = await work().then(
+      (value) => ({ value }),
+      (error: unknown) => ({ error }),
+    );
+    const lack = await this.device.popErrorScope().catch(() => null); // rejects only when the device is gone
+    if (lack && !this.lost && !("error" in outcome && outcome.error instanceof ScanvasError)) {
+      throw new ScanvasError(
+        "OutOfMemoryError",
+        `scanvas: the GPU had no room to ${what}, with ${this.arena.bytes} bytes in use`,
+        {
+          cause: lack,
+        },
+      );
+    }
+    if ("error" in outcome) return this.blame(outcome.error);
+    this.checkLost();
+    return outcome.value;
   }
 
   /** Writes `data` to the start of `tensor`. Packed types (f16, q8, q4) take their bytes as they are stored. */

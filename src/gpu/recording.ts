@@ -20,6 +20,11 @@ export interface DeviceProfile {
   readonly variants: KernelVariants;
   /** Activations that can be made part by part are made in parts of about this many bytes: memory is bounded, and nothing gets slower. */
   readonly activationBytes: number;
+  /**
+   * Memory that the image decoder may take for activations it would else make again (model/decoder_plan.ts). Large ones come in powers of
+   * two: with 1 GiB for them and the rest for bands at work, an SDXL-size decoder makes 1024 x 1024 without computing anything twice.
+   */
+  readonly decoderBytes: number;
   /** A matrix product of more operations is several dispatches: a submit, and with it a cancel, waits for one at least. */
   readonly dispatchFlops: number;
 }
@@ -49,6 +54,7 @@ export const DEFAULT_PROFILE: DeviceProfile = {
   matrix: undefined,
   variants: { gemm: "tile", attention: "tile", scan: "tile", conv: "tile" },
   activationBytes: 64 << 20,
+  decoderBytes: 1536 << 20,
   dispatchFlops: 1e11,
 };
 

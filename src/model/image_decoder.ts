@@ -16,7 +16,7 @@ export interface DecodeOptions {
   readonly bandBytes?: number;
   /**
    * About the most memory that activations may take. What does not fit is computed again for each GroupNorm that reads it; where not even
-   * that fits, the least that is possible is taken. Default: 1.5 GiB.
+   * that fits, the least that is possible is taken. Default: the profile's `decoderBytes`.
    */
   readonly memoryBytes?: number;
   /** Sees activations, band by band, before anything can hide a NaN: for finite checks. */
@@ -24,12 +24,6 @@ export interface DecodeOptions {
 }
 
 const BAND_BYTES = 16 << 20;
-
-/**
- * Large activations come in powers of two: with 1 GiB for them and the rest for bands at work, a picture of 1024 x 1024 is decoded by an
- * SDXL-size decoder without computing anything twice, and one of 2048 x 2048 keeps the input of its last block.
- */
-const MEMORY_BYTES = 1536 << 20;
 
 /**
  * AutoencoderKL's decoder: latents [C, h, w] -> image [3, 8h, 8w] in 0..1 (diffusers, Rombach et al. 2022).
@@ -50,7 +44,7 @@ export function recordImageDecoder(
   const [latentHeight, latentWidth] = latents.shape.slice(-2) as [number, number];
   const { chain, kept, bandRows } = planDecoder(config, latentHeight, latentWidth, {
     bandBytes: options.bandBytes ?? BAND_BYTES,
-    memoryBytes: options.memoryBytes ?? MEMORY_BYTES,
+    memoryBytes: options.memoryBytes ?? rec.profile.decoderBytes,
     bindingBytes: rec.profile.limits.maxStorageBufferBindingSize,
   });
   const start = recordLatents(rec, config, weights, latents);

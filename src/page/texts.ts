@@ -72,6 +72,7 @@ export const texts = {
         ? `Loading from this device: ${bytes(step)} of ${bytes(total)}`
         : `Downloading ${bytes(step)} of ${bytes(total)}${rate ? ` · ${bytes(rate)}/s` : ""}${left(remaining)}`,
     start: "Starting",
+    wait: "Waiting: another tab is using the GPU",
     compile: "Preparing the GPU",
     encode: "Reading the prompt",
     denoise: ({ step, total, remaining }: JobProgress) => `Step ${step} of ${total}${left(remaining)}`,

@@ -1,5 +1,5 @@
 /** From a scheduler config to the numbers of every step. */
-import { ScanvasError } from "../errors.ts";
+import { ScanvasError, show } from "../errors.ts";
 import { ddimSteps } from "./ddim.ts";
 import { dpmSolverSteps } from "./dpm_solver.ts";
 import { eulerSteps } from "./euler.ts";
@@ -26,7 +26,7 @@ export function planSampler(
   if (!Number.isInteger(numInferenceSteps) || numInferenceSteps < 1 || numInferenceSteps > most) {
     throw new ScanvasError(
       "InvalidArgumentError",
-      `numInferenceSteps: got ${String(numInferenceSteps)}, expected an integer from 1 to ${most} (num_train_timesteps)`,
+      `numInferenceSteps: got ${show(numInferenceSteps)}, expected an integer from 1 to ${most} (num_train_timesteps)`,
     );
   }
   const plan = (): Omit<SamplerPlan, "name" | "timesteps"> => {
@@ -50,5 +50,5 @@ function samplerNamed(name: string): SamplerName {
   const sampler = SAMPLER_CLASSES.get(name) ?? [...SAMPLER_CLASSES.values()].find((known) => known === name);
   if (sampler !== undefined) return sampler;
   const known = [...SAMPLER_CLASSES].map(([className, short]) => `${short} (${className})`);
-  throw new ScanvasError("InvalidArgumentError", `sampler: got ${String(name)}, expected ${known.join(", ")}`);
+  throw new ScanvasError("InvalidArgumentError", `sampler: got ${show(name)}, expected ${known.join(", ")}`);
 }

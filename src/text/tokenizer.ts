@@ -11,7 +11,7 @@
  *   differs from Unicode's White_Space at U+0085 and U+FEFF. For a third difference see fuseUnknownsPerWord.
  */
 import * as library from "@huggingface/tokenizers";
-import { ScanvasError } from "../errors.ts";
+import { ScanvasError, show } from "../errors.ts";
 import { precompiledNormalizer } from "./precompiled.ts";
 
 export interface Tokenizer {
@@ -58,6 +58,13 @@ export function loadTokenizer(tokenizerJson: unknown, configJson: unknown): Toke
 
   const eosId = encoder.token_to_id(eos);
   if (eosId === undefined) throw new ScanvasError("ModelConfigError", `tokenizer.json: has no token ${eos}`);
+  const encode = (text: string): number[] => {
+    try {
+      return encoder.encode(text, { add_special_tokens: false }).ids;
+    } catch (cause) {
+      throw new ScanvasError("FormatError", `tokenizer.json: it cannot be used: ${String(cause)}`, { cause });
+    }
+  };
   return {
     vocabSize,
     tokenize(prompt, maxLength) {
@@ -68,7 +75,7 @@ export function loadTokenizer(tokenizerJson: unknown, configJson: unknown): Toke
         throw new ScanvasError("InvalidArgumentError", `maxLength: got ${maxLength}, expected a positive integer`);
       }
       const text = prepare(prompt);
-      const ids = encoder.encode(text, { add_special_tokens: false }).ids;
+      const ids = encode(text);
       const truncated = prompt.length > MAX_CHARACTERS || ids.length + 1 > maxLength;
       const kept = Int32Array.of(...ids.slice(0, maxLength - 1), eosId);
       for (const [i, id] of kept.entries()) {
@@ -130,17 +137,21 @@ function fuseUnknownsPerWord(model: library.Model): void {
     });
 }
 
+/** Characters a token may have; T5's have 16 at most. Longer ones, and empty ones, make the library's search slow or endless. */
+const MAX_TOKEN = 256;
+const isToken = (text: unknown): boolean => typeof text === "string" && text.length > 0 && text.length <= MAX_TOKEN;
+
 /** Checks that this is a Unigram model and returns one more than the largest id. */
 function checkVocabulary(file: Json): number {
   const model = asObject(file.model, "tokenizer.json: model");
   if (model.type !== "Unigram") {
     throw new ScanvasError(
       "ModelConfigError",
-      `tokenizer.json: got a ${String(model.type)} model, expected Unigram (T5)`,
+      `tokenizer.json: got a ${show(model.type)} model, expected Unigram (T5)`,
     );
   }
   const vocab = model.vocab;
-  const isEntry = (entry: unknown) => Array.isArray(entry) && typeof entry[0] === "string" && Number.isFinite(entry[1]);
+  const isEntry = (entry: unknown) => Array.isArray(entry) && isToken(entry[0]) && Number.isFinite(entry[1]);
   if (!Array.isArray(vocab) || vocab.length === 0 || !vocab.every(isEntry)) {
     throw new ScanvasError("FormatError", "tokenizer.json: model.vocab is not a list of [token, score]");
   }
@@ -148,15 +159,17 @@ function checkVocabulary(file: Json): number {
   if (!Number.isInteger(unknown) || (unknown as number) < 0 || (unknown as number) >= vocab.length) {
     throw new ScanvasError(
       "FormatError",
-      `tokenizer.json: model.unk_id is ${String(unknown)}, expected 0..${vocab.length - 1}`,
+      `tokenizer.json: model.unk_id is ${show(unknown)}, expected 0..${vocab.length - 1}`,
     );
   }
-  const added = Array.isArray(file.added_tokens) ? (file.added_tokens as { id: unknown; content: unknown }[]) : [];
+  const added = Array.isArray(file.added_tokens)
+    ? (file.added_tokens as ({ id: unknown; content: unknown } | null)[])
+    : [];
   for (const token of added) {
-    if (Number.isInteger(token.id) && (token.id as number) >= 0 && typeof token.content === "string") continue;
+    if (Number.isInteger(token?.id) && (token!.id as number) >= 0 && isToken(token!.content)) continue;
     throw new ScanvasError("FormatError", `tokenizer.json: added token ${JSON.stringify(token)} has no id or content`);
   }
-  return Math.max(vocab.length, ...added.map((token) => Number(token.id) + 1));
+  return Math.max(vocab.length, ...added.map((token) => Number(token!.id) + 1));
 }
 
 /** What T5Tokenizer keeps of a normaliser: the first precompiled charsmap. */
@@ -192,7 +205,7 @@ function normalizerOf(json: unknown): Normalize {
     const known = [...LIBRARY_NORMALIZERS.keys(), "Precompiled", "Sequence"].join(", ");
     throw new ScanvasError(
       "ModelConfigError",
-      `tokenizer.json: normalizer: got ${String(config.type)}, supported: ${known}`,
+      `tokenizer.json: normalizer: got ${show(config.type)}, supported: ${known}`,
     );
   }
   const normalizer = new Normalizer(config as never);

@@ -3,7 +3,7 @@
  * (huggingface/safetensors, `Metadata::validate`) and a few stricter ones: duplicate keys, lone surrogates and any JSON other
  * than objects, arrays, strings and plain integers are refused. Imports nothing but errors, so browser, Node and tests share it.
  */
-import { ScanvasError } from "../errors.ts";
+import { ScanvasError, show } from "../errors.ts";
 
 /** Bytes per element of the dtypes this reader knows. */
 export const DTYPE_BYTES = {
@@ -128,7 +128,7 @@ function isCount(value: unknown): value is number {
 function tensorInfo(value: unknown, dataStart: number, where: string): TensorInfo {
   if (!isObject(value)) refuse(where, "its entry is not an object");
   const { dtype, shape, data_offsets: offsets } = value;
-  if (typeof dtype !== "string" || !Object.hasOwn(DTYPE_BYTES, dtype)) refuse(where, `unknown dtype ${String(dtype)}`);
+  if (typeof dtype !== "string" || !Object.hasOwn(DTYPE_BYTES, dtype)) refuse(where, `unknown dtype ${show(dtype)}`);
   if (!Array.isArray(shape) || !shape.every(isCount)) refuse(where, "shape is not a list of sizes");
   if (!Array.isArray(offsets) || offsets.length !== 2 || !offsets.every(isCount)) refuse(where, "bad data_offsets");
   let bytes: number = DTYPE_BYTES[dtype as SafetensorsDtype];

@@ -34,7 +34,8 @@ export interface GenerateRequest {
 }
 
 export interface Progress {
-  stage: "download" | "compile" | "encode" | "denoise" | "decode";
+  /** "wait": another tab has the GPU. */
+  stage: "wait" | "download" | "compile" | "encode" | "denoise" | "decode";
   /** `step` of `total`: bytes while downloading, pipelines, prompts, sampler steps or pictures else. */
   step: number;
   total: number;
@@ -93,6 +94,10 @@ export interface LoadRequest {
   textEncoder?: "auto" | "resident" | "streamed" | OnnxTextEncoder;
   /** GPU memory to stay within, bytes. Default 4 GiB, since WebGPU does not tell. */
   memoryBytes?: number;
+  /** "low": with as little GPU memory as can be, at the cost of some time; after a crash, or where the device is lost again and again. */
+  tier?: "normal" | "low";
+  /** Losses of the GPU device within a minute that are made good by loading the model again. Default 2. */
+  recoveries?: number;
   /** A file of `scanvas embed`: the text encoder is then not downloaded, and only the prompts in it can be used. */
   promptPack?: string;
   /** Parts of the model to load. Default: all that it has. */
@@ -126,6 +131,10 @@ export interface ModelInfo {
   textEncoder: "resident" | "streamed" | "onnx" | "pack" | undefined;
   adapter: { vendor: string; architecture: string; description: string; isSoftware: boolean };
   weightBytes: number;
+  /** As it was loaded; "low" after a crash, unless the caller said otherwise. */
+  tier: "normal" | "low";
+  /** Why it is low, when nobody asked for it. */
+  tierReason?: string;
 }
 
 /** One kernel case of `selfCheck`. */

@@ -1,5 +1,5 @@
 import * as comlink from "comlink";
-import { ScanvasError, throwIfAborted, type ErrorName } from "../errors.ts";
+import { ScanvasError, throwIfAborted, type PlainError } from "../errors.ts";
 import type {
   CheckResult,
   GenerateRequest,
@@ -15,12 +15,16 @@ import type {
   TraceResult,
 } from "./api.ts";
 import type { NamedTensor } from "./api.ts";
+import { beCautious, mark, reasonForCaution } from "./marker.ts";
+import { Turn, type Player, type TurnOptions } from "./turn.ts";
 import type { WorkerApi } from "./worker.ts";
 
 export interface LoadOptions extends Omit<LoadRequest, "url"> {
   /** Aborting settles the promise with an AbortError; what was verified so far stays in the store. */
   signal?: AbortSignal;
   onProgress?: (progress: Progress) => void;
+  /** Where another tab has the GPU: end its work instead of waiting for it. */
+  takeOver?: boolean;
   /** For sites that cannot start a module worker from this package's own URL. */
   createWorker?: () => Worker;
 }
@@ -34,6 +38,8 @@ export interface GenerateOptions {
   /** Aborting takes effect within a step; the pipeline stays usable. */
   signal?: AbortSignal;
   onProgress?: (progress: Progress) => void;
+  /** Where another tab has the GPU: end its work instead of waiting for it. */
+  takeOver?: boolean;
 }
 
 export interface SelfCheckOptions {
@@ -81,6 +87,8 @@ export interface GenerateResult {
 }
 
 const START_TIMEOUT = 30_000; // milliseconds until a worker that says nothing counts as dead
+const PULSE = 2_000; // milliseconds between two signs of life that are asked of a worker at work
+const MISSED_PULSES = 15; // not answered in a row: the worker hangs. Counted, not timed, since a laptop may sleep in between
 const DISPOSE_TIMEOUT = 2_000; // milliseconds for a worker to free its GPU before it is ended anyway
 
 /** `url` made absolute, since the worker's own address is another. */
@@ -93,12 +101,27 @@ function absoluteUrl(who: string, url: string): string {
   );
 }
 
+/** All pipelines of this page take turns with other tabs as one. */
+const turn = new Turn();
+
+/** A callback for the worker. An error in it is the page's own, and no matter of the job. */
+const hear = <A extends unknown[]>(callback: ((...args: A) => void) | undefined): ((...args: A) => void) =>
+  comlink.proxy((...args: A) => {
+    try {
+      callback?.(...args);
+    } catch (error) {
+      reportError(error);
+    }
+  });
+
 /** A model loaded into a worker of its own. Every promise settles; errors are ScanvasErrors, told apart by `name`. */
-export class Pipeline {
+export class Pipeline implements Player {
+  #url = "";
+  #pulse: ReturnType<typeof setInterval> | undefined;
   #nextId = 1;
   #dead: ScanvasError | undefined;
-  readonly #fail: Promise<never>;
-  #reject!: (error: ScanvasError) => void;
+  /** Rejects a call, of all that are open. Not a race against one promise: that would keep every result for as long as the pipeline lives. */
+  readonly #open = new Set<(error: ScanvasError) => void>();
   #info!: ModelInfo;
 
   /** Around a worker that has started. */
@@ -123,8 +146,6 @@ export class Pipeline {
     private readonly worker: Worker,
     private readonly remote: comlink.Remote<WorkerApi>,
   ) {
-    this.#fail = new Promise((_, reject) => (this.#reject = reject));
-    this.#fail.catch(() => undefined);
     const crashed = (event: Event): void => {
       const detail =
         event instanceof ErrorEvent && event.message ? `: ${event.message}` : "; check that its script can be fetched";
@@ -135,7 +156,7 @@ export class Pipeline {
   }
 
   static async load(url: string, options: LoadOptions = {}): Promise<Pipeline> {
-    const { signal, onProgress, createWorker, ...request } = options;
+    const { signal, onProgress, takeOver, createWorker, ...request } = options;
     throwIfAborted(signal);
     const absolute = absoluteUrl("load", url);
     const { promptPack } = request;
@@ -147,11 +168,15 @@ export class Pipeline {
         .map((key) => [key, absoluteUrl("load", textEncoder[key]!)]);
       request.textEncoder = { ...textEncoder, ...(Object.fromEntries(absolutes) as Partial<OnnxTextEncoder>) };
     }
+    const caution = request.tier === undefined ? await reasonForCaution(absolute) : undefined;
+    if (caution !== undefined) request.tier = "low";
     const pipeline = await Pipeline.start(createWorker);
+    pipeline.#url = absolute;
     try {
-      pipeline.#info = await pipeline.#job(signal, (id) =>
-        pipeline.remote.load(id, { url: absolute, ...request }, comlink.proxy(onProgress ?? (() => undefined))),
+      const info = await pipeline.#turn({ signal, onProgress, takeOver }, (id) =>
+        pipeline.remote.load(id, { url: absolute, ...request }, hear(onProgress)),
       );
+      pipeline.#info = caution === undefined ? info : { ...info, tierReason: caution };
       return pipeline;
     } catch (error) {
       pipeline.#kill(new ScanvasError("DisposedError", "scanvas: loading failed"));
@@ -164,8 +189,7 @@ export class Pipeline {
     throwIfAborted(signal);
     const pipeline = await Pipeline.start(createWorker);
     try {
-      const report = comlink.proxy(onProgress ?? (() => undefined));
-      return await pipeline.#job(signal, (id) => pipeline.remote.selfCheck(id, report));
+      return await pipeline.#job(signal, (id) => pipeline.remote.selfCheck(id, hear(onProgress)));
     } finally {
       pipeline.#kill(new ScanvasError("DisposedError", "scanvas: the check is over"));
     }
@@ -189,23 +213,21 @@ export class Pipeline {
     return this.#info;
   }
 
-  async generate(request: GenerateRequest, { signal, onProgress }: GenerateOptions = {}): Promise<GenerateResult> {
-    const result = await this.#job(signal, (id) =>
-      this.remote.generate(id, { ...request }, comlink.proxy(onProgress ?? (() => undefined))),
+  async generate(request: GenerateRequest, options: GenerateOptions = {}): Promise<GenerateResult> {
+    const result = await this.#turn(options, (id) =>
+      this.remote.generate(id, { ...request }, hear(options.onProgress)),
     );
     return { ...result, images: result.images.map((image) => new GeneratedImage(image)) };
   }
 
   /** Embeddings of `prompts` as a file for `load(url, { promptPack })`; what `scanvas embed` writes. */
-  embed(prompts: readonly string[], { signal, onProgress }: GenerateOptions = {}): Promise<Uint8Array<ArrayBuffer>> {
-    return this.#job(signal, (id) =>
-      this.remote.embed(id, [...prompts], comlink.proxy(onProgress ?? (() => undefined))),
-    );
+  embed(prompts: readonly string[], options: GenerateOptions = {}): Promise<Uint8Array<ArrayBuffer>> {
+    return this.#turn(options, (id) => this.remote.embed(id, [...prompts], hear(options.onProgress)));
   }
 
   /** One forward pass of the denoiser on given tensors: for parity work. */
   trace(request: TraceRequest): Promise<TraceResult> {
-    return this.#job(undefined, (id) => this.remote.trace(id, request));
+    return this.#turn({}, (id) => this.remote.trace(id, request));
   }
 
   /** GPU bytes in use now, and the most that ever were, by the engine's own count. */
@@ -216,11 +238,40 @@ export class Pipeline {
   /** Frees the GPU and ends the worker. Jobs that still run or wait settle with a DisposedError. */
   async dispose(): Promise<void> {
     if (this.#dead) return;
-    this.#dead = new ScanvasError("DisposedError", "scanvas: the pipeline was disposed; load the model again");
-    this.#reject(this.#dead);
+    this.#end(new ScanvasError("DisposedError", "scanvas: the pipeline was disposed; load the model again"));
     const patience = new Promise((resolve) => setTimeout(resolve, DISPOSE_TIMEOUT));
     await Promise.race([this.remote.dispose(this.#nextId++), patience]).catch(() => undefined);
     this.worker.terminate();
+  }
+
+  /** Gives all GPU memory back until the next job, which loads the model again, from storage. Happens by itself when another tab asks. */
+  park(): Promise<void> {
+    return this.#job(undefined, (id) => this.remote.park(id));
+  }
+
+  /** @internal Another tab has the GPU now. */
+  evict(error: ScanvasError): void {
+    for (const fail of this.#open) fail(error);
+    void this.remote.cancelAll();
+  }
+
+  /** A job that needs the GPU: in turn with other tabs, and marked while it runs. */
+  #turn<T>(options: GenerateOptions, start: (id: number) => Promise<T>): Promise<T> {
+    const { signal, takeOver, onProgress } = options;
+    const onWait = (): void => onProgress?.({ stage: "wait", step: 0, total: 1, bytes: 0 });
+    const turnOptions: TurnOptions = { signal, takeOver, onWait };
+    const work = async (): Promise<T> => {
+      const unmark = mark(this.#url);
+      try {
+        return await this.#job(signal, start);
+      } catch (error) {
+        if (error instanceof ScanvasError && error.name === "DeviceLostError") beCautious(this.#url);
+        throw error;
+      } finally {
+        unmark();
+      }
+    };
+    return turn.run(this, work, turnOptions);
   }
 
   async #job<T>(signal: AbortSignal | undefined, start: (id: number) => Promise<T>): Promise<T> {
@@ -235,29 +286,50 @@ export class Pipeline {
     }
   }
 
-  /** The remote's answer, or the reason why there will never be one. Errors get their class back; comlink carries name and message. */
+  /** The remote's answer, or the reason why there will never be one. Errors get their class back. */
   async #settled<T>(promise: Promise<T>): Promise<T> {
-    if (this.#dead) throw this.#dead;
+    let fail!: (error: ScanvasError) => void;
+    const failed = new Promise<never>((_, reject) => (fail = reject));
+    this.#open.add(fail);
+    this.#watch();
     try {
-      return await Promise.race([promise, this.#fail]);
+      if (this.#dead) fail(this.#dead);
+      return await Promise.race([promise, failed]);
     } catch (error) {
-      if (error instanceof ScanvasError || !(error instanceof Error)) throw error;
-      if (error.name === "DataCloneError") {
-        throw new ScanvasError(
-          "InvalidArgumentError",
-          `scanvas: the request cannot be sent to the worker: ${error.message}`,
-          { cause: error },
-        );
-      }
-      const restored = new ScanvasError(error.name as ErrorName, error.message);
-      if (error.stack) restored.stack = error.stack;
-      throw restored;
+      if (error instanceof ScanvasError) throw error;
+      if (!(error instanceof Error)) throw ScanvasError.fromPlain(error as PlainError);
+      // Not from a job: the call itself could not be sent.
+      const text = `scanvas: the request cannot be sent to the worker: ${error.message}`;
+      throw new ScanvasError("InvalidArgumentError", text, { cause: error });
+    } finally {
+      this.#open.delete(fail);
     }
   }
 
-  #kill(error: ScanvasError): void {
+  /** Asks for signs of life while a call is open. */
+  #watch(): void {
+    if (this.#pulse !== undefined) return;
+    let missed = 0;
+    this.#pulse = setInterval(() => {
+      if (this.#open.size === 0) {
+        clearInterval(this.#pulse);
+        this.#pulse = undefined;
+      } else if (++missed > MISSED_PULSES) {
+        const text = `scanvas: the worker gave no sign of life for ${(MISSED_PULSES * PULSE) / 1000} s; load the model again`;
+        this.#kill(new ScanvasError("WorkerCrashedError", text));
+      } else if (missed === 1) void this.remote.ready().then(() => (missed = 0));
+    }, PULSE);
+  }
+
+  #end(error: ScanvasError): void {
     this.#dead ??= error;
-    this.#reject(this.#dead);
+    for (const fail of this.#open) fail(this.#dead);
+    clearInterval(this.#pulse);
+    turn.leave(this);
+  }
+
+  #kill(error: ScanvasError): void {
+    this.#end(error);
     this.worker.terminate();
   }
 }

@@ -30,13 +30,19 @@ const loaded = (): LocalPipeline => {
   return pipeline;
 };
 
+/** Errors cross to the page as plain data: structured clone keeps no class and no property of its own. */
+const job = <T>(id: number, work: (signal: AbortSignal) => Promise<T>): Promise<T> =>
+  scheduler.enqueue(id, work).catch((error: unknown) => {
+    throw ScanvasError.toPlain(error);
+  });
+
 type OnProgress = (progress: Progress) => void;
 
 const api = {
   ready: (): true => true,
 
   load: (id: number, request: LoadRequest, onProgress: OnProgress): Promise<ModelInfo> =>
-    scheduler.enqueue(id, async (signal) => {
+    job(id, async (signal) => {
       const { url, arithmetic, limits, ...options } = request;
       await pipeline?.dispose();
       pipeline = undefined;
@@ -58,11 +64,12 @@ const api = {
         textEncoder: prompts?.kind,
         adapter: { vendor, architecture, description, isSoftware: gpu.isSoftware },
         weightBytes: gpu.arena.bytes,
+        tier: request.tier ?? "normal",
       };
     }),
 
   generate: (id: number, request: GenerateRequest, onProgress: OnProgress): Promise<GenerateResult> =>
-    scheduler.enqueue(id, async (signal) => {
+    job(id, async (signal) => {
       const result = await loaded().generate(request, { signal, onProgress });
       const buffers = [...result.images, ...Object.values(result.trace ?? {})].map(({ data }) => data.buffer);
       return comlink.transfer(result, buffers);
@@ -70,7 +77,7 @@ const api = {
 
   /** On a device of its own; needs no loaded model. */
   selfCheck: (id: number, onProgress: (done: number, total: number) => void): Promise<CheckResult[]> =>
-    scheduler.enqueue(id, async (signal) => {
+    job(id, async (signal) => {
       const { selfCheck } = await import("../self_check.ts");
       const gpu = await Gpu.request({ f16: true });
       try {
@@ -81,14 +88,14 @@ const api = {
     }),
 
   embed: (id: number, prompts: string[], onProgress: OnProgress): Promise<Uint8Array<ArrayBuffer>> =>
-    scheduler.enqueue(id, async (signal) => {
+    job(id, async (signal) => {
       const pack = await loaded().embed(prompts, { signal, onProgress });
       return comlink.transfer(pack, [pack.buffer]);
     }),
 
   /** Needs no loaded model, and downloads nothing but the manifest. */
   plan: (id: number, url: string, request: PlanRequest): Promise<Plan> =>
-    scheduler.enqueue(id, async (signal) => {
+    job(id, async (signal) => {
       const store = await openStore();
       const manifest = await fetchManifest(url, { signal, keep: false, ...(store && { store }) });
       const limits = request.limits ?? (await Gpu.limits());
@@ -96,9 +103,17 @@ const api = {
     }),
 
   trace: (id: number, request: TraceRequest): Promise<TraceResult> =>
-    scheduler.enqueue(id, () => traceDenoiser(loaded().model, request)),
+    job(id, async () => {
+      await loaded().revive();
+      return traceDenoiser(loaded().model, request);
+    }),
 
   cancel: (id: number): void => scheduler.cancel(id),
+
+  cancelAll: (): void => scheduler.cancelAll(),
+
+  /** Gives all GPU memory back until the next job, which loads the model again. */
+  park: (id: number): Promise<void> => job(id, async () => pipeline?.park()),
 
   memory: (): { bytes: number; peak: number } => {
     const { bytes, peak } = pipeline?.model.gpu.arena ?? { bytes: 0, peak: 0 };
@@ -107,7 +122,7 @@ const api = {
 
   dispose: (id: number): Promise<void> => {
     scheduler.cancelAll();
-    return scheduler.enqueue(id, async () => {
+    return job(id, async () => {
       await pipeline?.dispose();
       pipeline = undefined;
     });

@@ -92,7 +92,7 @@ export async function timeStep(name: string): Promise<StepTiming> {
     sum.seconds += seconds;
     sum.flops += flops;
   });
-  const bytes = await crypto.subtle.digest("SHA-256", await session!.readLatents());
+  const bytes = await crypto.subtle.digest("SHA-256", session!.latents);
   const digest = Array.from(new Uint8Array(bytes, 0, 8), (b) => b.toString(16).padStart(2, "0")).join("");
   return { blocks, rest, work, kernels, digest };
 }

@@ -218,9 +218,9 @@ async function ourStep(work: Extract<Work, { kind: "step" }>, data: Inputs): Pro
       await session.step(STEP, data.time!.data, 3);
     },
     async read() {
-      const now = await session.readLatents();
-      latents ??= now;
-      if (relativeError(now, latents) > 0) throw new Error("scanvas: two steps from the same latents differ");
+      latents ??= session.latents.slice();
+      if (relativeError(session.latents, latents) > 0)
+        throw new Error("scanvas: two steps from the same latents differ");
       return eps.data as Float32Array;
     },
     dispose: () => session.dispose(),
