@@ -55,7 +55,11 @@ function overChunks(
   const reshape = (value: string, to: number[]): string => graph.node("Reshape", [value, graph.ints(to)]);
   const split = (value: string, sizes: number[], axis: number): string[] =>
     graph.nodes("Split", [value, graph.ints(sizes)], sizes.length, { axis });
-  const ones = Array<number>(chunks).fill(1);
+  /** One after the other: a Split binds all of its outputs, and 10 storage buffers are what a device may have. */
+  const byChunk = (value: string): string[] =>
+    Array.from({ length: chunks }, (_, i) =>
+      graph.node("Slice", [value, graph.ints([i]), graph.ints([i + 1]), graph.ints([1])]),
+    );
   /** [S, T, M, ..] -> [S, chunks, M, Q, ..] */
   const byHead = (value: string, perm: number[], last: number[]): string =>
     graph.node("Transpose", [reshape(value, [sequences, chunks, chunk, heads, ...last])], { perm });
@@ -82,8 +86,8 @@ function overChunks(
     const toEnd = graph.node("Exp", [graph.node("Sub", [last, summed])]);
     const kept = graph.node("Mul", [values, reshape(toEnd, [sequences, chunks, heads, chunk, 1])]);
     const made = graph.node("MatMul", [reshape(keys, [sequences, chunks, 1, state, chunk]), kept]);
-    const states = split(made, ones, 1); // each [S, 1, M, N, P]
-    const totals = split(graph.node("Exp", [reshape(last, [sequences, chunks, heads, 1, 1])]), ones, 1);
+    const states = byChunk(made); // each [S, 1, M, N, P]
+    const totals = byChunk(graph.node("Exp", [reshape(last, [sequences, chunks, heads, 1, 1])]));
     let carried = graph.node("Mul", [states[0]!, graph.scalar(0)]);
     const entering: string[] = [];
     for (let i = 0; i < chunks; i++) {
