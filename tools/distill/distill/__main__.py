@@ -1,36 +1,57 @@
-"""python -m distill STAGE CONFIG"""
+"""python -m distill STAGE CONFIG [--set table.key=value ...]
+
+run: every stage that the configuration has, then export and evaluate. Any stage can be killed and started again.
+"""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from PIL import Image
+from transformers import AutoTokenizer
 
 from . import export, sample, stages
+from .errors import DistillError
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="distill", description=__doc__)
-    parser.add_argument("stage", choices=[*stages.STAGES, *stages.PRODUCTS, "run", "picture"])
+def picture(run: stages.Run, args: argparse.Namespace) -> None:
+    cfg = run.cfg.output
+    model, autoencoder = export.load(Path(cfg.model))
+    words = AutoTokenizer.from_pretrained(Path(cfg.model) / "tokenizer")
+    solver = sample.solver_of(cfg.model)
+    shown = sample.pictures(
+        model, autoencoder, [args.prompt], [args.seed], cfg.steps, cfg.guidance, args.size, words=words, solver=solver
+    )
+    Image.fromarray(shown[0]).save(args.out)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="distill", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("stage", choices=["run", *stages.STAGES, *stages.PRODUCTS, "sample"])
     parser.add_argument("config", type=Path, help="configs/demo.toml and its neighbours")
-    parser.add_argument("--prompt", default="a photo of a cat", help="picture: what to show")
-    parser.add_argument("--seed", type=int, default=0, help="picture: seed of the noise")
-    parser.add_argument("--size", type=int, default=128, help="picture: edge in pixels")
-    parser.add_argument("--out", type=Path, default=Path("picture.png"), help="picture: file to write")
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. distill.steps=100")
+    parser.add_argument("--prompt", default="a photo of a cat", help="sample: what to show")
+    parser.add_argument("--seed", type=int, default=0, help="sample: seed of the noise")
+    parser.add_argument("--size", type=int, default=128, help="sample: edge in pixels")
+    parser.add_argument("--out", type=Path, default=Path("picture.png"), help="sample: file to write")
     args = parser.parse_args()
-    run = stages.Run(args.config)
-    if args.stage == "picture":
-        cfg = run.cfg["output"]
-        model, autoencoder = export.load(Path(cfg["model"]))
-        shown = sample.pictures(
-            model, autoencoder, [args.prompt], [args.seed], cfg["steps"], cfg["guidance"], args.size
-        )
-        Image.fromarray(shown[0]).save(args.out)
-        return
-    for name in stages.STAGES if args.stage == "run" else [args.stage]:
-        run.stage(name)
+    try:
+        run = stages.Run(args.config, args.set)
+        if args.stage == "sample":
+            picture(run, args)
+        elif args.stage == "run":
+            run.all()
+        else:
+            run.stage(args.stage)
+    except DistillError as error:
+        print(f"distill: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from . import data, latents, sample
+from . import config, data, sample
 from .loop import Loop, save_atomic
-from .muon import Muon, groups_for
+from .sources import scene as training_scene
 
 CELL = 8
 NOTHING = len(data.OBJECTS)
@@ -110,14 +110,14 @@ def augment(pictures: np.ndarray, rng: np.random.Generator) -> Tensor:
     return (x + noise + shift).contiguous(memory_format=torch.channels_last)
 
 
-def batch(i: int, count: int, decoded: dict | None) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+def batch(i: int, count: int, decoded: dict | None = None) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
     """Half rendered (a fifth of their things spoiled), half decoded from latents when there are any."""
     rng = np.random.default_rng((5, i))
     scenes, spoiled, pictures = [], [], []
     for k in range(count):
         if decoded is not None and k % 2:
             row = int(rng.integers(len(decoded["pictures"])))
-            scenes.append(latents.scene(decoded["seed"], row))
+            scenes.append(training_scene(decoded["seed"], row))
             pictures.append(decoded["pictures"][row].numpy())
             spoiled.append(set())
             continue
@@ -148,11 +148,11 @@ def loss(outputs: tuple[Tensor, Tensor, Tensor], wanted: tuple[Tensor, Tensor, T
     return parts | {"loss": sum(parts.values())}
 
 
-def decode_some(dataset: dict, autoencoder: nn.Module, seed: int, count: int, path: Path) -> dict:
-    """Pictures of the first `count` training latents with a little noise on them, as a generator would leave."""
+def decode_some(latents: Tensor, autoencoder: nn.Module, seed: int, path: Path) -> dict:
+    """Pictures of the first training latents with a little noise on them, as a generator would leave it."""
     if path.exists():
         return torch.load(path, weights_only=True)
-    z = dataset["latents"][:count].float()
+    z = latents.float()
     g = torch.Generator().manual_seed(0)
     z = z + torch.randn(z.shape, generator=g) * torch.rand(len(z), 1, 1, 1, generator=g) * 0.25
     out = {"pictures": torch.from_numpy(sample.decode(autoencoder, z)), "seed": seed}
@@ -160,32 +160,29 @@ def decode_some(dataset: dict, autoencoder: nn.Module, seed: int, count: int, pa
     return out
 
 
-def train(cfg: dict, decoded: dict | None, directory: Path) -> Detector:
+class DetectionLoss(nn.Module):
+    def __init__(self, student: Detector):
+        super().__init__()
+        self.student = student
+
+    def forward(self, batch: tuple) -> dict[str, Tensor]:
+        x, wanted = batch
+        return loss(self.student(x), wanted)
+
+
+def train(cfg: config.DetectorConfig, decoded: dict | None, directory: Path) -> Detector:
     torch.manual_seed(6)
-    model = Detector(cfg.get("width", 96)).to(memory_format=torch.channels_last)
-    loop = Loop(
-        directory,
-        model,
-        Muon(groups_for(model, cfg["lr"], 1e-3, ("head",))),
-        cfg["seconds"],
-        0.99,
-        cfg.get("max_steps"),
-    )
-
-    def step(i: int) -> dict[str, Tensor]:
-        x, wanted = batch(i, cfg["batch"], decoded)
-        with torch.autocast("cpu", torch.bfloat16):
-            out = model(x)
-        return loss(out, wanted)
-
-    loop.run(step)
-    return load(cfg, directory)
+    model = Detector(cfg.width).to(memory_format=torch.channels_last)
+    loop = Loop(directory, DetectionLoss(model), cfg, adam_only=("head",))
+    average = loop.run(lambda i: batch(i, cfg.batch, decoded))
+    torch.save({"width": cfg.width, "model": average.state_dict()}, directory / "detector.pt")
+    return average
 
 
-def load(cfg: dict, directory: Path) -> Detector:
-    state = torch.load(Path(directory) / "state.pt", weights_only=True)
-    model = Detector(cfg.get("width", 96))
-    model.load_state_dict(state["model"] | state["ema"]["shadow"])
+def load(directory: Path) -> Detector:
+    state = torch.load(Path(directory) / "detector.pt", weights_only=True)
+    model = Detector(state["width"])
+    model.load_state_dict(state["model"])
     return model.eval()
 
 

@@ -1,14 +1,25 @@
-"""Does the picture show what the prompt says? Held-out prompts, the check, the score and the picture grid."""
+"""Does the picture show what the prompt says? Held-out prompts, the check, score, FID, errors by time, the report."""
 
 from __future__ import annotations
 
+import json
+import time
 from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
 
-from . import data
+from . import config, data, detector, export, parallel, plot, sample, vae
 from .detector import Detection, Detector, detect
+from .diffusion import STEPS, Batch, Denoiser, Schedule
+
+if TYPE_CHECKING:
+    from .stages import Run
 
 
 def held_out_prompts() -> list[data.Scene]:
@@ -88,14 +99,14 @@ def altered(scene: data.Scene, rng: np.random.Generator) -> data.Scene:
     return data.make_scene(rng, scene.kind, objects, relation, prefix="", background="")
 
 
-def detector_accuracy(detector: Detector, roundtrip, repeats: int = 3) -> dict[str, float]:
+def detector_accuracy(detector: Detector, roundtrip, prompts: list[data.Scene], repeats: int = 3) -> dict[str, float]:
     """How far to trust the check: `roundtrip` is the autoencoder, uint8 pictures -> uint8 pictures.
 
-    accepted: rendered pictures of the held-out prompts that pass; accepted_wrong: pictures that break the prompt in one
+    accepted: rendered pictures of the prompts that pass; accepted_wrong: pictures that break the prompt in one
     point and pass all the same.
     """
     out = {}
-    scenes = held_out_prompts() * repeats
+    scenes = prompts * repeats
     rng = np.random.default_rng(77)
     fresh = [data.make_scene(rng, s.kind, s.spec, s.relation, prefix="", background="") for s in scenes]
     wrong = [altered(s, rng) for s in scenes]
@@ -137,3 +148,98 @@ def contact_sheet(
                     fill=(40, 160, 60) if marks[c][i] else (220, 50, 40),
                 )
     return sheet
+
+
+@torch.no_grad()
+def errors_by_time(model: Denoiser, batches: Iterable[Batch], schedule: Schedule, bins: int = 10) -> list[float]:
+    """Mean squared error of epsilon in `bins` equal parts of the 1000 times"""
+    sums, counts = torch.zeros(bins), torch.zeros(bins)
+    device = parallel.accelerator().device
+    for batch in batches:
+        batch = parallel.to_device(batch, device)
+        x_t, signal, sigma = schedule.noisy(batch)
+        with torch.autocast(device.type, torch.bfloat16):
+            out = model(x_t, batch.text, batch.mask, batch.t).float()
+        error = (schedule.epsilon(out, x_t, signal, sigma) - batch.noise).square().mean((1, 2, 3)).cpu()
+        where = batch.t.cpu() * bins // STEPS
+        sums.index_add_(0, where, error)
+        counts.index_add_(0, where, torch.ones(len(where)))
+    return [round(float(v), 6) for v in sums / counts.clamp_min(1)]
+
+
+@torch.no_grad()
+def features(eye: Detector, pictures: np.ndarray) -> Tensor:
+    """uint8 [N, H, W, 3] -> [N, F]: the detector's last activations, mean and maximum over the picture"""
+    out = []
+    for part in vae.to_tensor(pictures).split(64):
+        y = eye.body(part).float()
+        out.append(torch.cat([y.mean((2, 3)), y.amax((2, 3))], 1))
+    return torch.cat(out).double()
+
+
+def frechet(a: Tensor, b: Tensor) -> float:
+    """Frechet distance of the normal distributions with the moments of two sets of features [N, F]"""
+    difference = a.mean(0) - b.mean(0)
+    ca, cb = torch.cov(a.T), torch.cov(b.T)
+    # The trace of (ca cb)^(1/2) is the sum of the roots of the eigenvalues of ca cb.
+    roots = torch.linalg.eigvals(ca @ cb).real.clamp_min(0).sqrt().sum()
+    return float(difference.square().sum() + ca.trace() + cb.trace() - 2 * roots)
+
+
+def report(run: Run) -> None:
+    """Score the teacher, the student after every stage and the exported model; draw grid, curves and errors by time."""
+    cfg = run.cfg.output
+    docs = Path(cfg.docs)
+    docs.mkdir(parents=True, exist_ok=True)
+    eye = detector.load(run.path("detector"))
+    exported, autoencoder = export.load(Path(cfg.model))
+    schedule = Schedule.of(run.pipeline)
+    models = {"teacher": Denoiser.from_pretrained(run.pipeline)}
+    for stage in ("force", "distill"):
+        if run.done(stage):
+            models[stage] = Denoiser.from_pretrained(run.pipeline, run.student(stage))
+    models["student"] = exported
+
+    def roundtrip(pictures: np.ndarray) -> np.ndarray:
+        return vae.to_pictures(vae.reconstruct(autoencoder, vae.to_tensor(pictures)))
+
+    scenes, chosen = held_out_prompts(), grid_prompts()
+    if cfg.prompts:
+        scenes = [scenes[k * len(scenes) // cfg.prompts] for k in range(cfg.prompts)]
+        chosen = list(range(min(16, cfg.prompts)))
+    results: dict = {"guidance": cfg.guidance, "steps": cfg.steps, "prompts": len(scenes)}
+    results["detector"] = detector_accuracy(eye, roundtrip, scenes)
+    teacher_decoder = export.load(run.pipeline)[1]
+    held = run.stream(run.cfg.distill or run.cfg.teacher)
+    columns, marks = [], []
+    for name, model in models.items():
+        start = time.monotonic()
+        decoder = autoencoder if name == "student" else teacher_decoder
+        seeds = [1000 + i for i in range(len(scenes))]
+        shown = sample.pictures(model, decoder, [s.caption for s in scenes], seeds, cfg.steps, cfg.guidance)
+        found = detect(eye, shown)
+        results[name] = score(scenes, found) | {"seconds": round(time.monotonic() - start, 1)}
+        results[name]["eps_by_time"] = errors_by_time(model, held.held_out(), schedule)
+        if cfg.fid:
+            results[name]["fid"] = fid(eye, model, decoder, cfg)
+        columns.append(shown[chosen])
+        marks.append([follows(scenes[i], found[i]) for i in chosen])
+        rows = [
+            f"{follows(s, f)!s:5} {s.caption}: {[(d.name, d.color) for d in f]}"
+            for s, f in zip(scenes, found, strict=True)
+        ]
+        (run.dir / f"found_{name}.txt").write_text("\n".join(rows) + "\n")
+    contact_sheet([scenes[i].caption for i in chosen], columns, marks).save(docs / "grid.png", optimize=True)
+    plot.losses({s: run.path(s) / "log.jsonl" for s in run.stages}).save(docs / "losses.png", optimize=True)
+    times = {name: [(100 * k + 50, v) for k, v in enumerate(results[name]["eps_by_time"])] for name in models}
+    plot.panel("error of epsilon by time step", times, log=True, unit="").save(docs / "errors.png", optimize=True)
+    (docs / "scores.json").write_text(json.dumps(results, indent=1) + "\n")
+    print(json.dumps(results), flush=True)
+
+
+def fid(eye: Detector, model: Denoiser, decoder, cfg: config.Output) -> float:
+    """Between `cfg.fid` generated and as many rendered pictures of the same captions, by the detector's features."""
+    rng = np.random.default_rng(99)
+    scenes = [data.make_scene(rng) for _ in range(cfg.fid)]
+    made = sample.pictures(model, decoder, [s.caption for s in scenes], list(range(cfg.fid)), cfg.steps, cfg.guidance)
+    return frechet(features(eye, made), features(eye, np.stack([data.render(s) for s in scenes])))

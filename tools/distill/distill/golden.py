@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from . import export, sample, tokenizer
-from .diffusion import STEPS, epsilon, signal_level
+from .diffusion import STEPS, Batch, Schedule
 
 LENGTH = 120
 
@@ -25,7 +25,7 @@ def build(
     trace: list[torch.Tensor] = []
     latents = sample.sample_latents(model, ids[:1], noise, steps, guidance, autocast=False, trace=trace)
     image = (autoencoder.decode(latents / autoencoder.config.scaling_factor).sample / 2 + 0.5).clamp(0, 1)
-    solver = sample.scheduler()
+    solver, schedule = sample.solver_of(model_dir), Schedule.of(model_dir)
     solver.set_timesteps(steps)
     (positive, negative), (mask, negative_mask) = (x.split(1) for x in model.encode(ids))
 
@@ -33,8 +33,7 @@ def build(
     t = torch.tensor([250, 800])
     generator = torch.Generator().manual_seed(seed + 1)
     x_t = torch.cat([latents, latents])
-    level = signal_level()[t].view(-1, 1, 1, 1)
-    x_t = level.sqrt() * x_t + (1 - level).sqrt() * torch.randn(x_t.shape, generator=generator)
+    x_t, signal, sigma = schedule.noisy(Batch(x_t, ids, ids, t, torch.randn(x_t.shape, generator=generator)))
     hidden: list[torch.Tensor] = []
     embeds, both_masks = torch.cat([positive, negative]), torch.cat([mask, negative_mask])
     v = model.transformer(x_t, embeds, both_masks, t, hidden=hidden)
@@ -53,7 +52,7 @@ def build(
         "forward.mask": both_masks.float(),
         "forward.t": t,
         "forward.output": v,
-        "forward.eps": epsilon(v, x_t, level.sqrt(), (1 - level).sqrt()),
+        "forward.eps": schedule.epsilon(v, x_t, signal, sigma),
         "forward.hidden": torch.stack(hidden),
     }
     out.mkdir(parents=True, exist_ok=True)

@@ -1,53 +1,105 @@
-"""The training set: captions and normalised latents of rendered scenes, kept in one file."""
+"""The stage that runs the fixed networks once: pictures to latents, captions to tokens or embeddings, all to shards."""
 
 from __future__ import annotations
 
+import itertools
 import json
-from dataclasses import asdict
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from torch import Tensor
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, T5EncoderModel
 
-from . import data, tokenizer, vae
-from .loop import save_atomic
-
-TEXT_LENGTH = 24
-
-
-def scene(seed: int, index: int) -> data.Scene:
-    return data.make_scene(np.random.default_rng((seed, index)))
+from . import config, parallel, shards, sources, vae
 
 
-@torch.no_grad()
-def encode(autoencoder: AutoencoderKL, pictures: np.ndarray) -> torch.Tensor:
-    """uint8 [B, H, W, 3] -> posterior means [B, 4, H / 8, W / 8] in float32"""
-    with torch.autocast("cpu", torch.bfloat16):
-        return autoencoder.encode(vae.to_tensor(pictures)).latent_dist.mode().float()
+@dataclass
+class Encoders:
+    """The parts that are fixed; without a text encoder the shards hold tokens, and it runs in the training loop."""
+
+    autoencoder: AutoencoderKL
+    tokenizer: PreTrainedTokenizerBase
+    text_encoder: T5EncoderModel | None = None
+
+    @classmethod
+    def of(cls, pipeline: Path, text: bool) -> Encoders:
+        pipeline = Path(pipeline)
+        device = parallel.accelerator().device
+        encoder = None
+        if text:
+            # T5 overflows in float16.
+            encoder = T5EncoderModel.from_pretrained(
+                pipeline / "text_encoder", dtype=torch.bfloat16 if device.type == "cuda" else torch.float32
+            )
+            encoder = encoder.to(device).eval()
+        autoencoder = AutoencoderKL.from_pretrained(pipeline / "vae", torch_dtype=torch.float32)
+        return cls(autoencoder.to(device).eval(), AutoTokenizer.from_pretrained(pipeline / "tokenizer"), encoder)
+
+    def tokens(self, captions: list[str], length: int) -> list[np.ndarray]:
+        """As the pipelines do it: lower case, stripped, cut to `length`, here without padding."""
+        rows = self.tokenizer([c.lower().strip() for c in captions], truncation=True, max_length=length).input_ids
+        return [np.array(row, np.int32) for row in rows]
+
+    @torch.no_grad()
+    def texts(self, captions: list[str], length: int) -> list[dict[str, np.ndarray]]:
+        ids = self.tokens(captions, length)
+        if self.text_encoder is None:
+            return [{"ids": row} for row in ids]
+        longest = max(map(len, ids))
+        padded = torch.zeros(len(ids), longest, dtype=torch.long)
+        mask = torch.zeros_like(padded)
+        for i, row in enumerate(ids):
+            padded[i, : len(row)] = torch.from_numpy(row)
+            mask[i, : len(row)] = 1
+        device = self.text_encoder.device
+        embeds = self.text_encoder(input_ids=padded.to(device), attention_mask=mask.to(device)).last_hidden_state
+        embeds = embeds.float().cpu().numpy().astype(np.float16)
+        return [{"embeds": e[: len(row)]} for e, row in zip(embeds, ids, strict=True)]
+
+    def latents(self, pictures: np.ndarray) -> Tensor:
+        """uint8 [B, H, W, 3] -> [B, C, H / 8, W / 8] in float32, as the denoiser sees them"""
+        return vae.encode(self.autoencoder, pictures)
 
 
-def build(cfg: dict, autoencoder: AutoencoderKL, path: Path, resolution: int = data.BASE, batch: int = 64) -> dict:
-    """-> {"latents" float16 [N, 4, h, w], mean 0 and variance 1 per channel, "ids" int16 [N, L], "mean", "std"}"""
-    if Path(path).exists():
-        return torch.load(path, weights_only=True)
-    # In inference the weights' conversion is not worth redoing at every call.
-    autoencoder = autoencoder.to(memory_format=torch.channels_last)
-    words = tokenizer.build()
-    latents, ids = [], []
-    for start in range(0, cfg["count"], batch):
-        scenes = [scene(cfg["seed"], i) for i in range(start, min(start + batch, cfg["count"]))]
-        latents.append(encode(autoencoder, np.stack([data.render(s, resolution) for s in scenes])))
-        ids.append(tokenizer.encode(words, [s.caption for s in scenes], TEXT_LENGTH))
-        if start // batch % 100 == 0:
-            print(json.dumps({"stage": "latents", "done": start + len(scenes)}), flush=True)
-    z = torch.cat(latents)
-    mean, std = z.mean((0, 2, 3)), z.std((0, 2, 3))
-    z = (z - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1)
-    out = {"latents": z.half(), "ids": torch.from_numpy(np.concatenate(ids)), "mean": mean, "std": std}
-    save_atomic(out, path)
-    return out
+def build(cfg: config.Latents, size: int, count: int, encoders: Encoders, directory: Path) -> None:
+    """Write the shards of one size. Processes share the pieces; what is finished is not made again."""
+    directory = Path(directory)
+    if (directory / "index.json").exists():
+        return
+    accelerator = parallel.accelerator()
+    encoders.autoencoder.to(memory_format=torch.channels_last)
+    train, held = sources.pieces(cfg, size, count)
+    names = [f"train-{i:06d}.tar" for i in range(len(train))]
+    writer = shards.Writer(directory)
+
+    def samples(piece: sources.Piece) -> Iterator[dict[str, np.ndarray]]:
+        items = piece()
+        while part := list(itertools.islice(items, cfg.batch)):
+            pictures, captions = np.stack([p for p, _ in part]), [c for _, c in part]
+            latents = encoders.latents(pictures).cpu().numpy().astype(np.float16)
+            for latent, text in zip(latents, encoders.texts(captions, cfg.text_length), strict=True):
+                yield {"latent": latent} | text
+
+    jobs = [("held.tar", held), *zip(names, train, strict=True)]
+    for name, piece in jobs[accelerator.process_index :: accelerator.num_processes]:
+        if not writer.done(name):
+            writer.write(name, samples(piece))
+            print(json.dumps({"stage": "latents", "size": size, "shard": name, "of": len(names)}), flush=True)
+    accelerator.wait_for_everyone()
+    if accelerator.is_main_process:
+        (empty,) = encoders.texts([""], cfg.text_length)
+        if "embeds" in empty:
+            np.save(directory / "empty.npy", empty["embeds"])
+        index = [{"file": n, "count": count_samples(directory / n)} for n in names]
+        writer.finish(size=size, empty="empty.npy" if "embeds" in empty else empty["ids"].tolist(), train=index)
+    accelerator.wait_for_everyone()
 
 
-def describe(s: data.Scene) -> dict:
-    return asdict(s)
+def count_samples(tar: Path) -> int:
+    with tarfile.open(tar) as file:
+        return sum(name.endswith(".latent.npy") for name in file.getnames())

@@ -14,7 +14,9 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from .errors import DistillError
 from .ssd import ssd
 
 MIXERS = ("attention", "mamba_h", "mamba_w")
@@ -124,7 +126,8 @@ class GatedNorm(nn.Module):
 
     def forward(self, y: Tensor, z: Tensor) -> Tensor:
         u = y * F.silu(z)
-        scale = (u.float().square().mean(-1, keepdim=True) + self.eps).rsqrt().to(u.dtype)
+        precise = u.to(torch.promote_types(u.dtype, torch.float32))
+        scale = (precise.square().mean(-1, keepdim=True) + self.eps).rsqrt().to(u.dtype)
         return u * scale * self.weight.to(u.dtype)
 
 
@@ -134,10 +137,12 @@ class Mamba2(nn.Module):
     def __init__(self, config: dict):
         super().__init__()
         if config["mamba_n_groups"] != 1:
-            raise ValueError("mamba_n_groups must be 1")
+            raise DistillError(f"mamba_n_groups {config['mamba_n_groups']}: only 1 is known")
         width = config["num_attention_heads"] * config["attention_head_dim"]
         self.inner = config["mamba_expand"] * width
         self.state, self.head, self.taps = config["mamba_d_state"], config["mamba_head_dim"], config["mamba_d_conv"]
+        if self.inner % self.head:
+            raise DistillError(f"mamba_head_dim {self.head}: does not divide the inner width {self.inner}")
         heads = self.inner // self.head
         channels = self.inner + 2 * self.state
         self.in_proj = nn.Linear(width, self.inner + channels + heads, bias=False)
@@ -162,8 +167,10 @@ class Mamba2(nn.Module):
         # A few shifted products are faster than a depthwise convolution on a CPU.
         mixed = self.conv1d.bias.to(xbc.dtype) + sum(padded[:, k : k + length] * weight[:, k] for k in range(self.taps))
         x, b, c = F.silu(mixed).split([self.inner, self.state, self.state], -1)
-        dt = F.softplus(dt.float() + self.dt_bias.float())
-        y = ssd(x.unflatten(-1, (-1, self.head)), dt, -self.A_log.float().exp(), b, c, self.D)
+        # Decays are sums and exponentials over the whole sequence: never in half precision.
+        precise = torch.promote_types(dt.dtype, torch.float32)
+        dt = F.softplus(dt.to(precise) + self.dt_bias.to(precise))
+        y = ssd(x.unflatten(-1, (-1, self.head)), dt, -self.A_log.to(precise).exp(), b, c, self.D)
         out = self.out_proj(self.norm(y.flatten(2), z))
         if not bidirectional:
             return out
@@ -221,19 +228,17 @@ class Block(nn.Module):
         return y
 
     def forward(
-        self, x: Tensor, t0: Tensor, text: Tensor, bias: Tensor | None, grid: tuple[int, int], record: list | None
-    ) -> Tensor:
-        """x [B, T, D], t0 [B, 6, D], text [B, L, D]; `record` receives (mixer input, mixer output)."""
+        self, x: Tensor, t0: Tensor, text: Tensor, bias: Tensor | None, grid: tuple[int, int]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """x [B, T, D], t0 [B, 6, D], text [B, L, D] -> the residual stream, the mixer's input, the mixer's output"""
         s1, c1, g1, s2, c2, g2 = (self.scale_shift_table.to(x.dtype) + t0).unsqueeze(2).unbind(1)  # each [B, 1, D]
         width = x.shape[-1:]
         u = torch.addcmul(s1, F.layer_norm(x, width, eps=self.eps), 1 + c1)
         mixed = self.mix(u, grid)
-        if record is not None:
-            record.append((u, mixed))
         x = torch.addcmul(x, g1, mixed)
         x = x + self.attn2(x, text, bias)
-        u = torch.addcmul(s2, F.layer_norm(x, width, eps=self.eps), 1 + c2)
-        return torch.addcmul(x, g2, self.ff(u))
+        y = torch.addcmul(s2, F.layer_norm(x, width, eps=self.eps), 1 + c2)
+        return torch.addcmul(x, g2, self.ff(y)), u, mixed
 
 
 class TwoLinear(nn.Module):
@@ -247,7 +252,7 @@ class TwoLinear(nn.Module):
         return self.linear_2(self.activation(self.linear_1(x)))
 
 
-class T2MDTransformer(nn.Module):
+class T2MDTransformer2DModel(nn.Module):
     def __init__(self, **config):
         super().__init__()
         c = self.config = DEFAULTS | config
@@ -255,10 +260,15 @@ class T2MDTransformer(nn.Module):
         width = heads * c["attention_head_dim"]
         c["token_mixers"] = list(c["token_mixers"] or ["attention"] * c["num_layers"])
         if len(c["token_mixers"]) != c["num_layers"] or not set(c["token_mixers"]) <= set(MIXERS):
-            raise ValueError(f"token_mixers must name one of {MIXERS} for each of {c['num_layers']} blocks")
+            raise DistillError(
+                f"token_mixers {c['token_mixers']}: expected one of {', '.join(MIXERS)} "
+                f"for each of {c['num_layers']} blocks"
+            )
         conditions = c["use_additional_conditions"]
         if conditions or (conditions is None and c["sample_size"] == 128):
-            raise ValueError("size and aspect conditions are not supported")
+            raise DistillError(
+                "use_additional_conditions: size and aspect conditions are not supported; take PixArt-XL-2-512x512"
+            )
         self.patch = c["patch_size"]
         self.pos_embed = nn.Module()
         self.pos_embed.proj = nn.Conv2d(c["in_channels"], width, self.patch, self.patch)
@@ -270,7 +280,19 @@ class T2MDTransformer(nn.Module):
         self.transformer_blocks = nn.ModuleList(Block(c, m) for m in c["token_mixers"])
         self.scale_shift_table = nn.Parameter(torch.randn(2, width) / width**0.5)
         self.proj_out = nn.Linear(width, self.patch**2 * c["out_channels"])
+        self.checkpointing = False  # trade a second forward pass of every block for the memory of its activations
         self._positions: dict[tuple[int, int], Tensor] = {}
+
+    def centre_positions(self, base: int) -> None:
+        """Measure positions from the middle, `base` tokens along the long edge (contract section 2.3)."""
+        self.config |= {"pos_embed_type": "centered_sincos", "pos_embed_base_size": base}
+        self._positions.clear()
+
+    def accept_text(self, width: int) -> None:
+        """A text encoder of another width needs a new first matrix of the caption projection."""
+        if width != self.config["caption_channels"]:
+            self.config["caption_channels"] = width
+            self.caption_projection.linear_1 = nn.Linear(width, self.caption_projection.linear_2.in_features)
 
     def _position(self, h: int, w: int, like: Tensor) -> Tensor:
         if (h, w) not in self._positions:
@@ -302,7 +324,12 @@ class T2MDTransformer(nn.Module):
         text = self.caption_projection(embeds)
         bias = ((1 - mask.to(x.dtype)) * -10000.0)[:, None, None, :]
         for block in self.transformer_blocks:
-            x = block(x, t0, text, bias, (h, w), mixers)
+            if self.checkpointing and torch.is_grad_enabled():
+                x, u, mixed = checkpoint(block, x, t0, text, bias, (h, w), use_reentrant=False)
+            else:
+                x, u, mixed = block(x, t0, text, bias, (h, w))
+            if mixers is not None:
+                mixers.append((u, mixed))
             if hidden is not None:
                 hidden.append(x)
         shift, scale = (self.scale_shift_table[None].to(x.dtype) + time[:, None].to(x.dtype)).chunk(2, 1)
@@ -311,13 +338,22 @@ class T2MDTransformer(nn.Module):
         return x.permute(0, 5, 1, 3, 2, 4).reshape(batch, -1, height, width)
 
     @classmethod
-    def from_pretrained(cls, directory: Path) -> T2MDTransformer:
+    def from_pretrained(cls, directory: Path) -> T2MDTransformer2DModel:
         """Reads a T2MD or PixArt transformer directory; half precision weights are brought back to float32."""
         directory = Path(directory)
-        config = json.loads((directory / "config.json").read_text())
+        try:
+            config = json.loads((directory / "config.json").read_text())
+        except OSError as error:
+            raise DistillError(
+                f"{directory}: no transformer here ({error.strerror} config.json); give a pipeline's transformer/"
+            ) from error
         model = cls(**{k: v for k, v in config.items() if k in DEFAULTS and k != "_class_name"})
-        weights = load_file(directory / "diffusion_pytorch_model.safetensors")
-        model.load_state_dict({k: v.float() for k, v in weights.items()})
+        index = directory / "diffusion_pytorch_model.safetensors.index.json"
+        files = ["diffusion_pytorch_model.safetensors"]
+        if index.exists():
+            files = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        weights = {k: v.float() for file in files for k, v in load_file(directory / file).items()}
+        model.load_state_dict(weights)
         return model.eval()
 
     def save_pretrained(self, directory: Path, dtype: torch.dtype = torch.float32) -> None:
@@ -328,7 +364,7 @@ class T2MDTransformer(nn.Module):
         save_file(weights, directory / "diffusion_pytorch_model.safetensors", metadata={"format": "pt"})
 
 
-def initialise(model: T2MDTransformer) -> None:
+def initialise(model: T2MDTransformer2DModel) -> None:
     """PixArt's initialisation: blocks start as the identity on their cross-attention, the output at zero."""
     for module in model.modules():
         if isinstance(module, nn.Linear) and module is not model.proj_out:

@@ -17,8 +17,10 @@ def read(path: Path, key: str) -> list[tuple[float, float]]:
     return [(r["elapsed"] / 60, r[key]) for r in records if key in r]
 
 
-def panel(title: str, lines: dict[str, list[tuple[float, float]]], log: bool = False, size=(460, 260)) -> Image.Image:
-    """One set of axes; x in minutes. Values may be drawn on a logarithmic scale."""
+def panel(
+    title: str, lines: dict[str, list[tuple[float, float]]], log: bool = False, unit: str = " min", size=(460, 260)
+) -> Image.Image:
+    """One set of axes; x in `unit`. Values may be drawn on a logarithmic scale."""
     image = Image.new("RGB", size, "white")
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(11)
     lines = {k: v for k, v in lines.items() if v}
@@ -39,7 +41,7 @@ def panel(title: str, lines: dict[str, list[tuple[float, float]]], log: bool = F
         draw.line((left, y, right, y), fill=(225, 225, 225))
         draw.text((4, y - 6), f"{10**value if log else value:.3g}", fill="black", font=font)
         x = left + (right - left) * k / 4
-        draw.text((x - 8, bottom + 6), f"{last * k / 4:.0f} min", fill="black", font=font)
+        draw.text((x - 8, bottom + 6), f"{last * k / 4:.0f}{unit}", fill="black", font=font)
     for k, (name, points) in enumerate(lines.items()):
         place = [
             (left + (right - left) * x / last, bottom - (bottom - top) * (float(scale(y)) - low) / (high - low))
@@ -50,20 +52,23 @@ def panel(title: str, lines: dict[str, list[tuple[float, float]]], log: bool = F
     return image
 
 
-def losses(workdir: Path) -> Image.Image:
-    """The curves of all stages, two per row."""
-    logs = {n: workdir / n / "log.jsonl" for n in ("vae", "teacher", "force", "distill")}
-    mixers = {f"block {n}": read(logs["force"], f"mixer{n}") for n in (1, 3, 4, 6)}
+def losses(logs: dict[str, Path]) -> Image.Image:
+    """The curves of the stages that have a log, two per row."""
+    shown = {
+        "vae": ("autoencoder: PSNR on held-out scenes, dB", ("psnr",), False),
+        "teacher": ("teacher: squared error", ("loss", "held_out"), True),
+        "force": ("teacher forcing: relative error of a mixer", ("mixer1", "mixer3", "mixer4", "mixer6"), True),
+        "distill": ("distillation", ("data", "soft", "feature", "held_out"), True),
+        "adapt": ("adaptation: squared error", ("loss", "held_out"), True),
+        "detector": ("detector", ("loss", "object", "color"), True),
+    }
     panels = [
-        panel("autoencoder: PSNR on held-out scenes, dB", {"psnr": read(logs["vae"], "psnr")}),
-        panel("teacher: error in v", {k: read(logs["teacher"], k) for k in ("loss", "held_out_v")}, log=True),
-        panel("teacher forcing: relative error of a mixer", mixers, log=True),
-        panel(
-            "distillation", {k: read(logs["distill"], k) for k in ("data", "soft", "feature", "held_out_v")}, log=True
-        ),
+        panel(title, {k: read(logs[stage], k) for k in keys}, log)
+        for stage, (title, keys, log) in shown.items()
+        if stage in logs and logs[stage].exists()
     ]
     width, height = panels[0].size
-    sheet = Image.new("RGB", (2 * width, 2 * height), "white")
+    sheet = Image.new("RGB", (2 * width, -(-len(panels) // 2) * height), "white")
     for k, p in enumerate(panels):
         sheet.paste(p, (k % 2 * width, k // 2 * height))
     return sheet

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, DPMSolverMultistepScheduler
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from . import tokenizer, vae
-from .diffusion import BETAS, STEPS, Denoiser
+from .diffusion import Denoiser, miniature_scheduler
 
 
-def scheduler() -> DPMSolverMultistepScheduler:
-    return DPMSolverMultistepScheduler(
-        num_train_timesteps=STEPS,
-        beta_start=BETAS[0],
-        beta_end=BETAS[1],
-        beta_schedule="linear",
-        prediction_type="v_prediction",
-        algorithm_type="dpmsolver++",
-        solver_order=2,
-    )
+def solver_of(pipeline: Path) -> DPMSolverMultistepScheduler:
+    """DPM-Solver++ with the noise and the prediction of a pipeline's scheduler/"""
+    config = json.loads((Path(pipeline) / "scheduler" / "scheduler_config.json").read_text())
+    return DPMSolverMultistepScheduler.from_config({k: v for k, v in config.items() if k[0] != "_"})
 
 
 def seeded_noise(seed: int, height: int, width: int) -> Tensor:
@@ -37,9 +35,10 @@ def sample_latents(
     guidance: float,
     autocast: bool = True,
     trace: list[Tensor] | None = None,
+    solver: DPMSolverMultistepScheduler | None = None,
 ) -> Tensor:
     """ids [B, L], noise [B, 4, h, w] -> latents [B, 4, h, w]; `trace` receives the latents after every step."""
-    solver = scheduler()
+    solver = solver or miniature_scheduler()
     solver.set_timesteps(steps)
     empty = torch.full_like(ids, tokenizer.PAD)
     empty[:, 0] = tokenizer.EOS
@@ -48,7 +47,7 @@ def sample_latents(
         embeds, mask = model.encode(torch.cat([empty, ids]))
         for t in solver.timesteps:
             both = torch.cat([latents, latents])
-            v = model.transformer(both, embeds, mask, t.expand(len(both))).float()
+            v = model(both, embeds, mask, t.expand(len(both))).float()
             unconditional, conditional = v.chunk(2)
             v = unconditional + guidance * (conditional - unconditional)
             latents = solver.step(v, t, latents).prev_sample
@@ -73,11 +72,20 @@ def pictures(
     guidance: float = 3.0,
     size: int = 128,
     batch: int = 32,
+    words: PreTrainedTokenizerBase | None = None,
+    solver: DPMSolverMultistepScheduler | None = None,
 ) -> np.ndarray:
-    """-> uint8 [N, size, size, 3]"""
-    ids = torch.from_numpy(tokenizer.encode(tokenizer.build(), prompts, 32)).long()
+    """-> uint8 [N, size, size, 3]; `words` and `solver` are the pipeline's, else the miniature's"""
+    if words is None:
+        ids = torch.from_numpy(tokenizer.encode(tokenizer.build(), prompts, 32)).long()
+    else:
+        lower = [p.lower().strip() for p in prompts]
+        ids = words(lower, padding="longest", truncation=True, max_length=120, return_tensors="pt").input_ids
     noise = torch.cat([seeded_noise(s, size, size) for s in seeds])
     parts = [
-        sample_latents(model, i, n, steps, guidance) for i, n in zip(ids.split(batch), noise.split(batch), strict=True)
+        sample_latents(model, i, n, steps, guidance, solver=solver)
+        for i, n in zip(ids.split(batch), noise.split(batch), strict=True)
     ]
-    return decode(autoencoder, torch.cat(parts))
+    return decode(
+        autoencoder, torch.cat(parts) / autoencoder.config.scaling_factor + (autoencoder.config.shift_factor or 0)
+    )

@@ -9,6 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+try:  # the published CUDA kernels, where that package is installed
+    from mamba_ssm.ops.triton.ssd_combined import mamba_chunk_scan_combined
+except ImportError:
+    mamba_chunk_scan_combined = None
+
 
 def ssd_sequential(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
     """x [B, T, M, P], dt [B, T, M], a [M] (negative), b and c [B, T, N], d [M] -> [B, T, M, P]"""
@@ -51,6 +56,8 @@ def ssd(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor, chunk
     Within a chunk of Q tokens the recurrence is a masked Q x Q matrix per head, (C B^T) * L; between chunks one state
     per head is carried. With T <= Q there is a single chunk and no state at all.
     """
+    if x.is_cuda and mamba_chunk_scan_combined is not None:
+        return mamba_chunk_scan_combined(x, dt, a, b[:, :, None], c[:, :, None], chunk_size=256, D=d)
     batch, length, heads, p = x.shape
     q = min(chunk, length)
     pad = -length % q

@@ -3,127 +3,255 @@
 from __future__ import annotations
 
 import json
-import time
-import tomllib
-from collections.abc import Callable
+import shutil
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 from diffusers import AutoencoderKL
 
-from . import detector, evaluate, export, golden, latents, plot, sample, student, teacher, vae
-from .diffusion import Denoiser
+from . import (
+    config,
+    detector,
+    diffusion,
+    evaluate,
+    export,
+    golden,
+    latents,
+    parallel,
+    shards,
+    student,
+    tokenizer,
+    training,
+    vae,
+)
+from .diffusion import Denoiser, Schedule
+from .errors import DistillError
+
+STAGES = ("vae", "latents", "teacher", "force", "distill", "adapt", "highres", "detector")
+PRODUCTS = ("export", "golden", "evaluate")
+
+
+class Mix:
+    """One stream per size; which one gives batch i is drawn from i."""
+
+    def __init__(self, streams: Sequence[shards.Stream], shares: Sequence[float], seed: int):
+        self.streams, self.shares, self.seed = streams, torch.tensor(shares), seed
+
+    def __call__(self, i: int) -> diffusion.Batch:
+        g = torch.Generator().manual_seed((self.seed << 32) + i)
+        return self.streams[int(torch.multinomial(self.shares, 1, generator=g))](i)
+
+    def held_out(self):
+        return self.streams[-1].held_out()
 
 
 class Run:
-    def __init__(self, config: Path):
-        self.cfg = tomllib.loads(Path(config).read_text())
-        self.dir = Path(self.cfg["workdir"])
-        torch.set_num_threads(self.cfg.get("threads", 2))
+    def __init__(self, path: Path, overrides: Sequence[str] = ()):
+        self.cfg = config.load(path, overrides)
+        self.dir = Path(self.cfg.workdir)
+        torch.set_num_threads(self.cfg.threads)
+
+    def path(self, stage: str) -> Path:
+        """Where a stage's results lie: the parent's if that is used and has finished it."""
+        if self.cfg.parent and stage in self.cfg.parent_stages and (Path(self.cfg.parent) / f"{stage}.done").exists():
+            return Path(self.cfg.parent) / stage
+        return self.dir / stage
+
+    def done(self, stage: str) -> bool:
+        return self.path(stage).with_name(f"{stage}.done").exists()
+
+    @property
+    def pipeline(self) -> Path:
+        """The teacher's pipeline directory."""
+        return Path(self.cfg.pipeline) if self.cfg.pipeline else self.path("teacher") / "pipeline"
+
+    @property
+    def parts(self) -> Path:
+        """Where the student's other parts come from."""
+        return self.path("adapt") / "pipeline" if self.done("adapt") else self.pipeline
+
+    def student(self, stage: str | None = None) -> Path:
+        """The transformer of a stage, else of the last one that is done."""
+        if stage is None:
+            known = [s for s in ("force", "distill", "adapt", "highres") if self.done(s)]
+            if not known:
+                raise DistillError(f"{self.dir}: no student yet; run force and distill first")
+            stage = known[-1]
+        return self.path(stage) / "transformer"
+
+    def stream(self, cfg: config.Diffusion, size: int | None = None, folder: Path | None = None) -> shards.Stream:
+        size = size or self.cfg.latents.sizes[0]
+        accelerator = parallel.accelerator()
+        folder = folder or self.path("latents") / str(size)
+        return shards.Stream(folder, cfg, accelerator.process_index, accelerator.num_processes, size)
+
+    def count(self, size: int) -> int:
+        return self.cfg.latents.counts[self.cfg.latents.sizes.index(size)]
+
+    def denoiser(self, transformer: Path | None = None, pipeline: Path | None = None) -> Denoiser:
+        """Captions of a given teacher are embedded in the shards; those of one trained here are encoded in the loop."""
+        return Denoiser.from_pretrained(pipeline or self.pipeline, transformer, text=self.cfg.pipeline is None)
 
     def vae(self) -> None:
-        vae.train(self.cfg["vae"], self.dir / "vae")
+        trained = vae.train(self.cfg.vae, self.dir / "vae")
+        self.main(lambda: trained.save_pretrained(self.dir / "vae" / "model"))
 
     def latents(self) -> None:
-        latents.build(self.cfg["latents"], vae.load(self.dir / "vae", self.cfg["vae"]), self.dir / "latents.pt")
-
-    def dataset(self) -> dict:
-        return torch.load(self.dir / "latents.pt", weights_only=True)
-
-    def autoencoder(self) -> AutoencoderKL:
-        """The one that is exported: the statistics of the latents folded in."""
-        known = self.dataset()
-        return vae.fold_statistics(vae.load(self.dir / "vae", self.cfg["vae"]), known["mean"], known["std"])
+        cfg, size = self.cfg.latents, self.cfg.latents.sizes[0]
+        if self.cfg.pipeline:
+            encoders = latents.Encoders.of(self.cfg.pipeline, text=True)
+        else:
+            autoencoder = AutoencoderKL.from_pretrained(self.path("vae") / "model").eval()
+            encoders = latents.Encoders(autoencoder, tokenizer.fast())
+        latents.build(cfg, size, self.count(size), encoders, self.dir / "latents" / str(size))
 
     def teacher(self) -> None:
-        teacher.train(self.cfg["model"], self.cfg["teacher"], self.dataset(), self.dir / "teacher")
-
-    def load_teacher(self) -> Denoiser:
-        return teacher.load(self.cfg["model"], self.dir / "teacher")
-
-    def load_student(self, stage: str = "distill") -> Denoiser:
-        return teacher.load(self.cfg["model"], self.dir / stage, self.cfg["model"]["mixers"])
+        torch.manual_seed(1)
+        model = diffusion.build_denoiser(self.cfg.model, tokenizer.build().get_vocab_size())
+        schedule = Schedule.miniature()
+        average = training.run(
+            training.DataLoss(model, schedule), self.cfg.teacher, self.stream(self.cfg.teacher), self.dir / "teacher"
+        )
+        self.main(lambda: export.save_teacher(self.dir / "teacher" / "pipeline", average, self.path("vae") / "model"))
 
     def force(self) -> None:
-        model = self.load_teacher()
-        ours = student.from_teacher(self.cfg["model"], model)
-        student.force(self.section("force"), model, ours, self.dataset(), self.dir / "force")
+        teacher = self.denoiser()
+        ours = student.from_teacher(self.cfg.student, teacher)
+        average = student.force(
+            self.cfg.force, teacher, ours, self.stream(self.cfg.force), Schedule.of(self.pipeline), self.dir / "force"
+        )
+        self.keep("force", average)
 
     def distill(self) -> None:
-        model = self.load_teacher()
-        ours = student.from_teacher(self.cfg["model"], model)
-        ours.load_state_dict(self.load_student("force").state_dict())
-        student.distill(self.section("distill"), model, ours, self.dataset(), self.dir / "distill")
+        cfg = self.cfg.distill
+        teacher = self.denoiser()
+        if cfg.init == "force":
+            ours = self.denoiser(self.student("force"))
+        else:
+            ours = student.from_teacher(self.cfg.student, teacher, cfg.init)
+        average = student.distill(
+            cfg, teacher, ours, self.stream(cfg), Schedule.of(self.pipeline), self.dir / "distill"
+        )
+        self.keep("distill", average)
+
+    def adapt(self) -> None:
+        """All weights, on the data alone, with centred positions, and another autoencoder and text encoder if given."""
+        cfg, size = self.cfg.adapt, self.cfg.latents.sizes[0]
+        parts = Path(cfg.pipeline) if cfg.pipeline else self.pipeline
+        folder = None
+        if cfg.pipeline:
+            folder = self.dir / "adapt" / "latents" / str(size)
+            latents.build(self.cfg.latents, size, self.count(size), latents.Encoders.of(parts, text=True), folder)
+        # The other pipeline's captions are in its shards; its text encoder is not needed here.
+        ours = Denoiser.from_pretrained(
+            parts, self.student("distill"), text=self.cfg.pipeline is None and not cfg.pipeline
+        )
+        ours.transformer.centre_positions(ours.transformer.config["sample_size"] // ours.transformer.patch)
+        ours.transformer.accept_text(json.loads((parts / "text_encoder" / "config.json").read_text())["d_model"])
+        ours.transformer.requires_grad_(True)
+        if ours.text_encoder is not None:
+            ours.text_encoder.requires_grad_(cfg.text_encoder)
+        average = training.run(
+            training.DataLoss(ours, Schedule.of(self.pipeline)), cfg, self.stream(cfg, size, folder), self.dir / "adapt"
+        )
+        self.keep("adapt", average)
+        self.main(lambda: self.adapted_parts(parts, average))
+
+    def adapted_parts(self, parts: Path, average: Denoiser) -> None:
+        out = self.dir / "adapt" / "pipeline"
+        for part in export.PARTS:
+            shutil.rmtree(out / part, ignore_errors=True)
+            shutil.copytree((self.pipeline if part == "scheduler" else parts) / part, out / part)
+        if self.cfg.adapt.text_encoder and average.text_encoder is not None:
+            average.text_encoder.save_pretrained(out / "text_encoder")
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the shards hold embeddings: a given text encoder is fixed and runs once."""
+        return self.cfg.pipeline is not None or (self.cfg.adapt is not None and self.cfg.adapt.pipeline is not None)
+
+    def folder(self, size: int) -> Path:
+        """The shards of a size as the adapted student sees them, made where they are missing."""
+        swapped = self.cfg.adapt is not None and self.cfg.adapt.pipeline is not None
+        known = (self.path("adapt") / "latents" if swapped else self.path("latents")) / str(size)
+        if (known / "index.json").exists():
+            return known
+        folder = self.dir / "highres" / "latents" / str(size)
+        if not (folder / "index.json").exists():
+            encoders = latents.Encoders.of(self.parts, text=self.embedded)
+            latents.build(self.cfg.latents, size, self.count(size), encoders, folder)
+        return folder
+
+    def highres(self) -> None:
+        """Phases of growing size; each starts from the one before."""
+        source = self.student("adapt" if self.done("adapt") else "distill")
+        for n, phase in enumerate(self.cfg.highres.phases):
+            place = self.dir / "highres" / f"phase{n + 1}"
+            streams = [self.stream(phase, size, self.folder(size)) for size in map(int, phase.mix)]
+            ours = Denoiser.from_pretrained(self.parts, source, text=not self.embedded)
+            ours.transformer.requires_grad_(True)
+            if ours.text_encoder is not None:
+                ours.text_encoder.requires_grad_(False)
+            mix = Mix(streams, list(phase.mix.values()), phase.seed)
+            average = training.run(training.DataLoss(ours, Schedule.of(self.pipeline)), phase, mix, place)
+            self.main(partial(average.transformer.save_pretrained, place / "transformer"))
+            source = place / "transformer"
+        self.main(lambda: shutil.copytree(source, self.dir / "highres" / "transformer", dirs_exist_ok=True))
 
     def detector(self) -> None:
-        cfg = self.cfg["detector"]
+        cfg = self.cfg.detector
+        folder = self.path("latents") / str(self.cfg.latents.sizes[0])
+        autoencoder = AutoencoderKL.from_pretrained(self.path("vae") / "model").eval()
         decoded = detector.decode_some(
-            self.dataset(), self.autoencoder(), self.cfg["latents"]["seed"], cfg["decoded"], self.dir / "decoded.pt"
+            shards.first(folder, cfg.decoded), autoencoder, self.cfg.latents.seed, self.dir / "detector" / "decoded.pt"
         )
         detector.train(cfg, decoded, self.dir / "detector")
 
-    def export(self, stage: str = "distill") -> None:
-        export.save(Path(self.cfg["output"]["model"]), self.load_student(stage), self.autoencoder())
+    def export(self) -> None:
+        export.save(self.cfg.output, self.student(), self.parts)
 
     def golden(self) -> None:
-        cfg = self.cfg["output"]
-        golden.build(Path(cfg["model"]), Path(cfg["golden"]), cfg["golden_prompt"], guidance=cfg["guidance"])
+        cfg = self.cfg.output
+        golden.build(Path(cfg.model), Path(cfg.golden), cfg.golden_prompt, guidance=cfg.guidance)
 
     def evaluate(self) -> None:
-        """Score the exported student and its teacher on the held-out prompts; draw the grid and the losses."""
-        cfg = self.cfg["output"]
-        docs = Path(cfg["docs"])
-        docs.mkdir(parents=True, exist_ok=True)
-        eye = detector.load(self.cfg["detector"], self.dir / "detector")
-        student_model, autoencoder = export.load(Path(cfg["model"]))
+        evaluate.report(self)
 
-        def roundtrip(pictures: np.ndarray) -> np.ndarray:
-            return np.concatenate([vae.to_pictures(vae.reconstruct(autoencoder, vae.to_tensor(pictures)))])
+    def keep(self, stage: str, average: Denoiser) -> None:
+        self.main(lambda: average.transformer.save_pretrained(self.dir / stage / "transformer"))
 
-        scenes = evaluate.held_out_prompts()
-        chosen = evaluate.grid_prompts()
-        results: dict = {"guidance": cfg["guidance"], "steps": cfg["steps"], "prompts": len(scenes)}
-        results["detector"] = evaluate.detector_accuracy(eye, roundtrip)
-        columns, marks = [], []
-        for name, model in (("teacher", self.load_teacher()), ("student", student_model)):
-            start = time.monotonic()
-            seeds = [1000 + i for i in range(len(scenes))]
-            captions = [s.caption for s in scenes]
-            shown = sample.pictures(model, autoencoder, captions, seeds, cfg["steps"], cfg["guidance"])
-            found = detector.detect(eye, shown)
-            results[name] = evaluate.score(scenes, found) | {"seconds": round(time.monotonic() - start, 1)}
-            columns.append(shown[chosen])
-            marks.append([evaluate.follows(scenes[i], found[i]) for i in chosen])
-            rows = [
-                f"{evaluate.follows(s, f)!s:5} {s.caption}: {[(d.name, d.color) for d in f]}"
-                for s, f in zip(scenes, found, strict=True)
-            ]
-            (self.dir / f"found_{name}.txt").write_text("\n".join(rows) + "\n")
-        evaluate.contact_sheet([scenes[i].caption for i in chosen], columns, marks).save(
-            docs / "grid.png", optimize=True
-        )
-        plot.losses(self.dir).save(docs / "losses.png", optimize=True)
-        (docs / "scores.json").write_text(json.dumps(results, indent=1) + "\n")
-        print(json.dumps(results), flush=True)
+    @staticmethod
+    def main(work) -> None:
+        """Run on the first process while the others wait."""
+        accelerator = parallel.accelerator()
+        if accelerator.is_main_process:
+            work()
+        accelerator.wait_for_everyone()
 
-    def section(self, name: str) -> dict:
-        """What a student stage does not say for itself is as in the teacher's."""
-        shared = {k: v for k, v in self.cfg["teacher"].items() if k != "max_steps"}
-        return shared | self.cfg[name]
+    @property
+    def stages(self) -> list[str]:
+        """Those that this configuration has."""
+        return [s for s in STAGES if s == "latents" or getattr(self.cfg, s) is not None]
 
     def stage(self, name: str) -> None:
         """Training stages run once; what is made of the weights is made again every time."""
-        done = self.dir / f"{name}.done"
-        if done.exists():
+        if name in STAGES and name not in self.stages:
+            raise DistillError(f"{name}: the configuration has no [{name}]; it has {', '.join(self.stages)}")
+        if name in STAGES and self.done(name):
             return
-        print(json.dumps({"stage": name}), flush=True)
-        steps: dict[str, Callable[[], None]] = {n: getattr(self, n) for n in (*STAGES, *PRODUCTS)}
-        steps[name]()
-        if name in STAGES:
-            self.dir.mkdir(parents=True, exist_ok=True)
-            done.touch()
+        if parallel.accelerator().is_main_process:
+            print(json.dumps({"stage": name}), flush=True)
+        if name in PRODUCTS:
+            self.main(getattr(self, name))
+            return
+        getattr(self, name)()
+        self.main(lambda: (self.dir.mkdir(parents=True, exist_ok=True), (self.dir / f"{name}.done").touch()))
 
-
-STAGES = ("vae", "latents", "teacher", "force", "distill", "detector")
-PRODUCTS = ("export", "golden", "evaluate")
+    def all(self) -> None:
+        for name in self.stages:
+            self.stage(name)
+        self.stage("export")
+        if self.cfg.detector:
+            self.stage("evaluate")

@@ -5,94 +5,156 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from .diffusion import Denoiser, noisy, signal_level
-from .loop import Loop
-from .muon import Muon, groups_for
-from .teacher import ADAM_ONLY, Batches, build, held_out_errors, v_loss, with_average
-
-
-def from_teacher(model_cfg: dict, teacher: Denoiser) -> Denoiser:
-    """Everything the teacher has is copied; the Mamba mixers are new. Only the token mixers can be trained."""
-    student = build(model_cfg, model_cfg["mixers"])
-    ours, theirs = student.state_dict(), teacher.state_dict()
-    student.load_state_dict(ours | {k: v for k, v in theirs.items() if k in ours})
-    for name, p in student.named_parameters():
-        p.requires_grad_(".mamba" in name or ".attn1." in name)
-    return student
+from . import config, parallel
+from .diffusion import Batch, Denoiser, Schedule
+from .model import Block, T2MDTransformer2DModel, initialise
+from .training import DataLoss, run
 
 
-def relative_error(y: Tensor, target: Tensor) -> Tensor:
-    """Squared error over the target's variance: layers with loud outputs do not drown the others."""
-    target = target.float()
-    return (y.float() - target).square().mean() / target.var().clamp_min(1e-6)
+def from_teacher(cfg: config.Student, teacher: Denoiser, init: str = "teacher") -> Denoiser:
+    """All that the teacher has is copied ("teacher"), its attention put into the new mixers too ("causal"), or nothing
+    but its shape is taken ("scratch"; the text encoder always stays)."""
+    torch.manual_seed(1)
+    theirs = teacher.transformer
+    transformer = T2MDTransformer2DModel(
+        **theirs.config
+        | {
+            "_class_name": "T2MDTransformer2DModel",
+            "token_mixers": cfg.token_mixers(theirs.config["num_layers"]),
+            "mamba_d_state": cfg.d_state,
+            "mamba_expand": cfg.expand,
+            "mamba_head_dim": cfg.head_dim,
+            "mamba_d_conv": cfg.d_conv,
+            "mamba_bidirectional": cfg.bidirectional,
+            "mamba_fusion": cfg.fusion,
+        }
+    )
+    if init == "scratch":
+        initialise(transformer)
+    else:
+        ours = transformer.state_dict()
+        transformer.load_state_dict(ours | {k: v for k, v in theirs.state_dict().items() if k in ours})
+    if init == "causal":
+        for new, old in zip(transformer.transformer_blocks, theirs.transformer_blocks, strict=True):
+            if new.kind != "attention" and old.kind == "attention":
+                from_attention(new, old)
+    return Denoiser(teacher.text_encoder, transformer)
 
 
 @torch.no_grad()
-def teacher_pass(teacher: Denoiser, x_t: Tensor, ids: Tensor, t: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-    """-> the teacher's v and the (input, output) of each of its mixers"""
-    record: list[tuple[Tensor, Tensor]] = []
-    with torch.autocast("cpu", torch.bfloat16):
-        v = teacher(x_t, ids, t, record)
-    return v.float(), record
+def from_attention(new: Block, old: Block) -> None:
+    """The paper's causal-to-causal initialisation: a scan without decay and convolution is linear attention, C, B and x
+    its queries, keys and values. One group of B and C serves all heads, so it takes the mean head's rows, repeated
+    up to the state's size."""
+    attention, scan = old.attn1, new.mamba
+    width, inner, state = attention.to_v.weight.shape[0], scan.inner, scan.state
+    _, x, b, c, _ = scan.in_proj.weight.split([inner, inner, state, state, scan.dt_bias.numel()])
+    copies = -(-inner // width)
+    x.copy_(attention.to_v.weight.repeat(copies, 1)[:inner])
+    for rows, source in ((b, attention.to_k), (c, attention.to_q)):
+        mean = source.weight.unflatten(0, (attention.heads, -1)).mean(0)
+        rows.copy_(mean.repeat(-(-state // len(mean)), 1)[:state])
+    scan.out_proj.weight.copy_(attention.to_out[0].weight.repeat(1, copies)[:, :inner] / copies)
 
 
-def _loop(cfg: dict, student: Denoiser, directory: Path) -> Loop:
-    optimizer = Muon(groups_for(student, cfg["lr"], cfg["adam_lr"], ADAM_ONLY))
-    return Loop(directory, student, optimizer, cfg["seconds"], cfg["ema"], cfg.get("max_steps"), decay=cfg["decay"])
+def train_mixers(student: Denoiser, attention: bool) -> None:
+    """Only the token mixers require gradients: the Mamba mixers, and the attention that is left where asked for."""
+    for name, p in student.named_parameters():
+        p.requires_grad_(".mamba" in name or (attention and ".attn1." in name))
 
 
-def force(cfg: dict, teacher: Denoiser, student: Denoiser, dataset: dict, directory: Path) -> Denoiser:
+class Taught(nn.Module):
+    """What both losses share: the frozen teacher, kept out of the module's own parameters."""
+
+    def __init__(
+        self, student: Denoiser, teacher: Denoiser, schedule: Schedule, normalise: bool, sharded: bool = False
+    ):
+        super().__init__()
+        self.student, self.schedule, self.normalise = student, schedule, normalise
+        teacher.to(parallel.accelerator().device).eval().requires_grad_(False)
+        self.hidden = (parallel.shard(teacher) if sharded else teacher,)
+
+    @torch.no_grad()
+    def teach(self, x_t: Tensor, embeds: Tensor, batch: Batch) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
+        """-> the teacher's output and the (input, output) of each of its mixers"""
+        record: list[tuple[Tensor, Tensor]] = []
+        out = self.hidden[0](x_t, embeds, batch.mask, batch.t, record)
+        return out.float(), record
+
+    @torch.no_grad()
+    def embed(self, batch: Batch) -> Tensor:
+        return self.hidden[0].embed(batch.text, batch.mask)
+
+    def mixer_errors(self, pairs: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
+        """Squared errors of (ours, theirs), each over the variance of theirs in the global batch: layers with loud
+        outputs do not drown the others."""
+        errors = [(ours.float() - theirs.float()).square().mean() for ours, theirs in pairs]
+        if not self.normalise:
+            return errors
+        moments = torch.stack([torch.stack([y.float().mean(), y.float().square().mean()]) for _, y in pairs])
+        mean, square = parallel.accelerator().reduce(moments, "mean").unbind(1)
+        return [e / v for e, v in zip(errors, (square - mean.square()).clamp_min(1e-6), strict=True)]
+
+
+class ForceLoss(Taught):
     """Teacher forcing: each Mamba mixer learns its attention layer's map on the teacher's own inputs."""
-    loop = _loop(cfg, student, directory)
-    batches, levels = Batches(dataset, cfg, seed=3), signal_level()
-    blocks = student.transformer.transformer_blocks
 
-    def step(i: int) -> dict[str, Tensor]:
-        x, ids, t, noise = batches(i)
-        x_t, _, _ = noisy(x, noise, t, levels)
-        _, record = teacher_pass(teacher, x_t, ids, t)
-        grid = tuple(n // student.transformer.patch for n in x.shape[-2:])
-        losses = {}
-        for n, (block, (u, target)) in enumerate(zip(blocks, record, strict=True)):
-            if block.kind != "attention":
-                with torch.autocast("cpu", torch.bfloat16):
-                    losses[f"mixer{n}"] = relative_error(block.mix(u, grid), target)
-        losses["loss"] = torch.stack(list(losses.values())).sum()
-        return losses
-
-    loop.run(
-        step, lambda: held_out_errors(with_average(student, loop), batches, levels), cfg.get("evaluate_every", 180.0)
-    )
-    return with_average(student, loop)
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        x_t, _, _ = self.schedule.noisy(batch)
+        _, record = self.teach(x_t, self.embed(batch), batch)
+        transformer = self.student.transformer
+        grid = (x_t.shape[-2] // transformer.patch, x_t.shape[-1] // transformer.patch)
+        pairs = {
+            f"mixer{n}": (block.mix(u, grid), target)
+            for n, (block, (u, target)) in enumerate(zip(transformer.transformer_blocks, record, strict=True))
+            if block.kind != "attention"
+        }
+        losses = dict(zip(pairs, self.mixer_errors(list(pairs.values())), strict=True))
+        return losses | {"loss": torch.stack(list(losses.values())).sum()}
 
 
-def distill(cfg: dict, teacher: Denoiser, student: Denoiser, dataset: dict, directory: Path) -> Denoiser:
-    """Distillation: the data's v, half the weight on the teacher's v, a fifth on the mixers' outputs.
+class DistillLoss(Taught):
+    """The data, `soft` of the teacher's output, `feature` of the mixers' outputs; each in what the networks predict.
 
-    The errors are taken in v. The error in epsilon is sqrt(a_t) times it, which all but vanishes at the noise levels
-    that decide the layout.
+    With v-prediction the error in epsilon is sqrt(a_t) times the one in v: it all but vanishes at the noise levels that
+    decide the layout, so v it is there.
     """
-    loop = _loop(cfg, student, directory)
-    batches, levels = Batches(dataset, cfg, seed=4), signal_level()
 
-    def step(i: int) -> dict[str, Tensor]:
-        x, ids, t, noise = batches(i)
-        x_t, signal, sigma = noisy(x, noise, t, levels)
-        target, theirs = teacher_pass(teacher, x_t, ids, t)
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            embeds, mask = student.encode(ids)
+    def __init__(self, student: Denoiser, teacher: Denoiser, schedule: Schedule, cfg: config.Distill):
+        super().__init__(student, teacher, schedule, cfg.normalise, cfg.sharded)
+        self.soft, self.feature = cfg.soft_weight, cfg.feature_weight
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        x_t, signal, sigma = self.schedule.noisy(batch)
+        embeds = self.embed(batch)
+        target, theirs = self.teach(x_t, embeds, batch)
         ours: list[tuple[Tensor, Tensor]] = []
-        with torch.autocast("cpu", torch.bfloat16):
-            v = student.transformer(x_t, embeds, mask, t, ours)
-        data = v_loss(v, x, noise, signal, sigma)
-        soft = (v.float() - target).square().mean()
-        feature = torch.stack([relative_error(a[1], b[1]) for a, b in zip(ours, theirs, strict=True)]).mean()
-        loss = data + cfg["soft_weight"] * soft + cfg["feature_weight"] * feature
+        out = self.student(x_t, embeds, batch.mask, batch.t, ours).float()
+        data = (out - self.schedule.target(batch, signal, sigma)).square().mean()
+        soft = (out - target).square().mean()
+        feature = torch.stack(self.mixer_errors([(a[1], b[1]) for a, b in zip(ours, theirs, strict=True)])).mean()
+        loss = data + self.soft * soft + self.feature * feature
         return {"loss": loss, "data": data, "soft": soft, "feature": feature}
 
-    loop.run(
-        step, lambda: held_out_errors(with_average(student, loop), batches, levels), cfg.get("evaluate_every", 180.0)
-    )
-    return with_average(student, loop)
+
+def force(
+    cfg: config.Force, teacher: Denoiser, student: Denoiser, stream, schedule: Schedule, directory: Path
+) -> Denoiser:
+    train_mixers(student, attention=False)
+    return run(ForceLoss(student, teacher, schedule, cfg.normalise, cfg.sharded), cfg, stream, directory)
+
+
+def distill(
+    cfg: config.Distill, teacher: Denoiser, student: Denoiser, stream, schedule: Schedule, directory: Path
+) -> Denoiser:
+    if cfg.train == "all":
+        student.requires_grad_(True)
+        if student.text_encoder is not None:
+            student.text_encoder.requires_grad_(False)
+    else:
+        train_mixers(student, attention=True)
+    taught = cfg.soft_weight > 0 or cfg.feature_weight > 0
+    step = DistillLoss(student, teacher, schedule, cfg) if taught else DataLoss(student, schedule)
+    return run(step, cfg, stream, directory)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
 
 from . import data
 
@@ -52,6 +53,11 @@ def describe() -> dict:
 
 def build() -> Tokenizer:
     return Tokenizer.from_str(json.dumps(describe()))
+
+
+def fast() -> PreTrainedTokenizerFast:
+    """The same, with the interface of transformers."""
+    return PreTrainedTokenizerFast(tokenizer_object=build(), eos_token="</s>", pad_token="<pad>", unk_token="<unk>")
 
 
 def save(directory: Path) -> None:

@@ -9,11 +9,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
-from torch import Tensor
+from torch import Tensor, nn
 
-from . import data
+from . import config, data
 from .loop import Loop
-from .muon import Muon, groups_for
 
 
 def build(channels=(16, 32, 64, 128), groups: int = 8) -> AutoencoderKL:
@@ -73,46 +72,61 @@ def held_out(count: int = 64) -> Tensor:
     return to_tensor(np.stack([data.render(data.make_scene(np.random.default_rng(10**9 + i))) for i in range(count)]))
 
 
-def with_average(vae: AutoencoderKL, loop: Loop) -> AutoencoderKL:
-    average = copy.deepcopy(vae).eval()
-    average.load_state_dict(vae.state_dict() | loop.ema.shadow)
-    return average
+@torch.no_grad()
+def encode(autoencoder: AutoencoderKL, pictures: np.ndarray) -> Tensor:
+    """uint8 [B, H, W, 3] -> the latents that a denoiser sees, [B, C, H / 8, W / 8] in float32"""
+    x = to_tensor(pictures).to(autoencoder.device)
+    with torch.autocast(x.device.type, torch.bfloat16):
+        z = autoencoder.encode(x).latent_dist.mode().float()
+    return (z - (autoencoder.config.shift_factor or 0)) * autoencoder.config.scaling_factor
 
 
-def train(cfg: dict, directory: Path) -> AutoencoderKL:
-    torch.manual_seed(0)
-    vae = build(cfg["channels"], cfg["groups"]).to(memory_format=torch.channels_last)
-    optimizer = Muon(groups_for(vae, cfg["lr"], cfg["adam_lr"], exclude=("conv_in", "conv_out", "quant_conv")))
-    loop = Loop(directory, vae, optimizer, cfg["seconds"], ema=0.995, max_steps=cfg.get("max_steps"), decay=0.5)
-    test = held_out(cfg.get("held_out", 64))
+class Reconstruction(nn.Module):
+    def __init__(self, student: AutoencoderKL, kl: float):
+        super().__init__()
+        self.student, self.kl = student, kl
 
-    def step(i: int) -> dict[str, Tensor]:
-        rng = np.random.default_rng((1, i))
-        x = to_tensor(data.autoencoder_batch(rng, cfg["batch"]))
-        with torch.autocast("cpu", torch.bfloat16):
-            posterior = vae.encode(x).latent_dist
-            mean, logvar = posterior.mean.float(), posterior.logvar.float()
-            noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(i))
-            y = vae.decode(mean + (0.5 * logvar).exp() * noise).sample.float()
+    def forward(self, batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+        """batch: pictures [B, 3, H, W], noise [B, 4, H / 8, W / 8]"""
+        x, noise = batch
+        posterior = self.student.encode(x).latent_dist
+        mean, logvar = posterior.mean.float(), posterior.logvar.float()
+        y = self.student.decode(mean + (0.5 * logvar).exp() * noise).sample.float()
         losses = reconstruction_loss(y, x)
-        kl = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
-        losses["kl"] = kl
-        losses["loss"] = losses["l1"] + losses["l2"] + 0.5 * losses["edges"] + cfg["kl"] * kl
+        losses["kl"] = 0.5 * (mean.square() + logvar.exp() - 1 - logvar).mean()
+        losses["loss"] = losses["l1"] + losses["l2"] + 0.5 * losses["edges"] + self.kl * losses["kl"]
         return losses
 
-    def evaluate() -> dict[str, float]:
-        return {"psnr": psnr(reconstruct(with_average(vae, loop), test), test)}
 
-    loop.run(step, evaluate, cfg.get("evaluate_every", 180.0))
-    return with_average(vae, loop)
+def train(cfg: config.Vae, directory: Path) -> AutoencoderKL:
+    """-> the averaged autoencoder with unit-variance latents"""
+    torch.manual_seed(0)
+    model = build(cfg.channels, cfg.groups).to(memory_format=torch.channels_last)
+    loop = Loop(directory, Reconstruction(model, cfg.kl), cfg, adam_only=("conv_in", "conv_out", "quant_conv"))
+    test = held_out(cfg.held_out)
+    rank, size = loop.accelerator.process_index, loop.accelerator.num_processes
+
+    def batches(i: int) -> tuple[Tensor, Tensor]:
+        x = to_tensor(data.autoencoder_batch(np.random.default_rng((1, i)), cfg.batch))
+        noise = torch.randn(len(x), 4, *(n // 8 for n in x.shape[2:]), generator=torch.Generator().manual_seed(i))
+        return x[rank::size], noise[rank::size]
+
+    average = loop.run(batches, lambda average: {"psnr": psnr(reconstruct(average, test), test)})
+    return fold_statistics(average, *statistics(average, cfg.held_out * 16))
 
 
-def load(directory: Path, cfg: dict) -> AutoencoderKL:
-    """The averaged weights of a (perhaps unfinished) run."""
-    state = torch.load(Path(directory) / "state.pt", weights_only=True)
-    vae = build(cfg["channels"], cfg["groups"])
-    vae.load_state_dict(state["model"] | state["ema"]["shadow"])
-    return vae.eval()
+@torch.no_grad()
+def statistics(vae: AutoencoderKL, count: int) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation per channel of the latents of `count` scenes"""
+    z = torch.cat(
+        [
+            encode(
+                vae, np.stack([data.render(data.make_scene(np.random.default_rng((9, i)))) for i in range(s, s + 32)])
+            )
+            for s in range(0, count, 32)
+        ]
+    )
+    return z.mean((0, 2, 3)), z.std((0, 2, 3))
 
 
 @torch.no_grad()

@@ -1,14 +1,20 @@
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
-import tomllib
 from pathlib import Path
+
+# As distill itself does, before torch is loaded.
+os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-GOLDEN = Path(__file__).parents[3] / "tests" / "golden"
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+GOLDEN = ROOT.parents[1] / "tests" / "golden"
+SMOKE = ROOT / "configs" / "smoke.toml"
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -16,9 +22,39 @@ def threads():
     torch.set_num_threads(2)
 
 
-@pytest.fixture
-def tiny(tmp_path) -> dict:
-    return tomllib.loads((Path(__file__).parent / "tiny.toml").read_text()) | {"workdir": str(tmp_path / "work")}
+def overrides(work: Path) -> list[str]:
+    """The smoke configuration with everything it writes below `work`."""
+    return [f'workdir="{work}"', *(f'output.{k}="{work}/{k}"' for k in ("model", "golden", "docs"))]
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory):
+    """The work directory after every stage of the smoke configuration, in this process."""
+    from distill import stages
+
+    run = stages.Run(SMOKE, overrides(tmp_path_factory.mktemp("smoke")))
+    run.all()
+    return run
+
+
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+
+
+def start(*args: object) -> subprocess.Popen:
+    """The command in the background, to be killed; its output is text."""
+    command = [sys.executable, "-m", "distill", *map(str, args)]
+    return subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+
+
+def distill(*args: object, processes: int = 1, before: str = "", timeout: float = 900) -> subprocess.CompletedProcess:
+    """The command as its users run it, by torchrun when there are several processes; `before` is a shell prefix."""
+    python = [sys.executable, "-m"]
+    if processes > 1:
+        python += ["torch.distributed.run", f"--nproc-per-node={processes}", "--standalone", "-m"]
+    command = [*python, "distill", *map(str, args)]
+    if before:
+        command = ["sh", "-c", f'{before}; exec "$@"', "sh", *command]
+    return subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout)
 
 
 def relative(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from distill import data, evaluate, latents
+from distill import data, evaluate, sources
 from distill.detector import Detection
 
 
@@ -20,10 +20,10 @@ def test_vocabulary():
 
 
 def test_rendering_is_deterministic():
-    first = [data.render(latents.scene(3, i)) for i in range(20)]
+    first = [data.render(sources.scene(3, i)) for i in range(20)]
     data.sprite.cache_clear()
     data._glyph.cache_clear()
-    second = [data.render(latents.scene(3, i)) for i in range(20)]
+    second = [data.render(sources.scene(3, i)) for i in range(20)]
     assert all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
     assert not np.array_equal(first[0], first[1])
 
@@ -31,7 +31,7 @@ def test_rendering_is_deterministic():
 def test_captions_match_boxes():
     seen = Counter()
     for i in range(2000):
-        scene = latents.scene(5, i)
+        scene = sources.scene(5, i)
         seen[scene.kind] += 1
         drawn = Counter(t.name for t in scene.things)
         assert drawn == {o["name"]: o["count"] for o in scene.spec}
@@ -62,7 +62,7 @@ def test_captions_match_boxes():
 
 def test_boxes_hold_ink_and_do_not_overlap():
     for i in range(200):
-        scene = latents.scene(6, i)
+        scene = sources.scene(6, i)
         picture = data.render(scene)
         background = data.BACKGROUNDS[scene.background] if scene.background else data.WHITE
         ink = np.abs(picture.astype(int) - background).max(-1) > 12
@@ -77,7 +77,7 @@ def test_boxes_hold_ink_and_do_not_overlap():
 def test_held_out_combinations_never_occur():
     held = set()
     for i in range(3000):
-        scene = latents.scene(7, i)
+        scene = sources.scene(7, i)
         assert frozenset(o["name"] for o in scene.spec) not in data.HELD_OUT_MEETINGS
         for o in scene.spec:
             assert (o["color"], o["name"]) not in data.HELD_OUT_PAIRS
@@ -89,7 +89,7 @@ def test_held_out_combinations_never_occur():
 
 @pytest.mark.parametrize("resolution", [128, 256])
 def test_resolution(resolution):
-    scene = latents.scene(3, 0)
+    scene = sources.scene(3, 0)
     assert data.render(scene, resolution).shape == (resolution, resolution, 3)
 
 

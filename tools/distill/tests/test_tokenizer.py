@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from transformers import AutoTokenizer
 
-from distill import data, latents, tokenizer
+from distill import data, sources, tokenizer
 
-CAPTIONS = [latents.scene(1, i).caption for i in range(300)]
+CAPTIONS = [sources.scene(1, i).caption for i in range(300)]
 
 
 def test_every_caption_word_is_one_token():
@@ -15,7 +15,7 @@ def test_every_caption_word_is_one_token():
         assert len(encoding.ids) == len(caption.split()) + 1
         assert tokenizer.UNK not in encoding.ids
         assert words.decode(encoding.ids) == caption
-        assert len(encoding.ids) <= latents.TEXT_LENGTH
+        assert len(encoding.ids) <= 24
 
 
 def test_unknown_words_are_spelled():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,11 +10,12 @@ import torch
 from conftest import relative
 from torch import nn
 
-from distill import data, detector, evaluate, export, golden, sample, stages, student, vae
-from distill.diffusion import draw_times, epsilon, noisy, signal_level
-from distill.loop import Loop, rate
+from distill import detector, vae
+from distill.config import Training
+from distill.diffusion import Batch, Schedule, draw_times
+from distill.errors import DistillError
+from distill.loop import Loop, rate, save_atomic
 from distill.muon import Muon, groups_for, orthogonalise
-from distill.teacher import Batches
 
 
 @pytest.mark.parametrize("shape", [(16, 48), (48, 16), (32, 32)])
@@ -70,44 +71,106 @@ def test_schedule():
     assert rate(0.9, decay=0.4) == pytest.approx(0.25)
 
 
-def tiny_loop(directory, steps):
-    torch.manual_seed(3)
-    model = nn.Sequential(nn.Linear(12, 16), nn.SiLU(), nn.Linear(16, 12))
-    optimizer = Muon(groups_for(model, 1e-2, 1e-2))
-    # The schedule is the same for the short run and the long one.
-    loop = Loop(directory, model, optimizer, seconds=1e9, ema=0.9, max_steps=8)
-    stop = type("Stop", (Exception,), {})
+class Flip(nn.Module):
+    """Learn to reverse a vector."""
 
-    def step(i):
-        if i == steps:
-            raise stop
-        x = torch.randn(32, 12, generator=torch.Generator().manual_seed(i))
-        return {"loss": (model(x) - x.flip(1)).square().mean()}
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.student = nn.Sequential(nn.Linear(12, 16), nn.SiLU(), nn.Linear(16, 12))
 
-    try:
-        loop.run(step)
-    except stop:
-        loop.save()
-    return model, loop
+    def forward(self, x):
+        return {"loss": (self.student(x) - x.flip(1)).square().mean()}
 
 
-def test_resume_is_exact(tmp_path):
-    straight, loop = tiny_loop(tmp_path / "a", 8)
-    tiny_loop(tmp_path / "b", 3)
-    resumed, again = tiny_loop(tmp_path / "b", 8)
-    assert again.steps == 8
-    for a, b in zip(straight.parameters(), resumed.parameters(), strict=True):
-        assert torch.equal(a, b)
-    for k, v in loop.ema.shadow.items():
-        assert torch.equal(v, again.ema.shadow[k])
-        assert not torch.equal(v, straight.state_dict()[k])
+CFG = Training(steps=8, lr=1e-2, adam_lr=1e-2, ema=0.9, save_every=3, log_every=1)
+
+
+def batch(i: int) -> torch.Tensor:
+    return torch.randn(32, 12, generator=torch.Generator().manual_seed(i))
+
+
+class Stop(Exception):
+    pass
+
+
+def stopping_at(step: int):
+    def batches(i):
+        if i == step:
+            raise Stop
+        return batch(i)
+
+    return batches
+
+
+def weights(loop: Loop) -> list[torch.Tensor]:
+    return [*loop.model.state_dict().values(), *loop.average.model.state_dict().values()]
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adamw"])
+def test_resume_is_exact(tmp_path, optimizer):
+    cfg = replace(CFG, optimizer=optimizer)
+    straight = Loop(tmp_path / "a", Flip(), cfg)
+    straight.run(batch)
+    with pytest.raises(Stop):  # after the checkpoint at step 3
+        Loop(tmp_path / "b", Flip(), cfg).run(stopping_at(5))
+    resumed = Loop(tmp_path / "b", Flip(), cfg)
+    assert resumed.steps == 3
+    resumed.run(batch)
+    assert resumed.steps == 8
+    assert all(torch.equal(a, b) for a, b in zip(weights(straight), weights(resumed), strict=True))
+    assert not torch.equal(straight.model[0].weight, straight.average.model[0].weight)
+
+
+def test_nan_stops_with_the_checkpoint_intact(tmp_path):
+    def batches(i):
+        return batch(i) * (torch.nan if i >= 4 else 1)
+
+    with pytest.raises(DistillError, match=r"3 steps in a row up to 6.*loss nan.*checkpoint.*intact.*lower lr"):
+        Loop(tmp_path / "a", Flip(), CFG).run(batches)
+    resumed = Loop(tmp_path / "a", Flip(), CFG)
+    assert resumed.steps == 3
+    assert all(w.isfinite().all() for w in weights(resumed))
+    straight = Loop(tmp_path / "b", Flip(), CFG)
+    straight.run(batch)
+    resumed.run(batch)
+    assert all(torch.equal(a, b) for a, b in zip(weights(straight), weights(resumed), strict=True))
+
+
+def test_one_spike_is_skipped(tmp_path):
+    loop = Loop(tmp_path, Flip(), CFG)
+    loop.run(lambda i: batch(i) * (torch.inf if i == 4 else 1))
+    assert loop.steps == 8
+    assert all(w.isfinite().all() for w in weights(loop))
+    assert sum("skipped" in line for line in (tmp_path / "log.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path):
+    """/dev/full takes no byte: the file beside the checkpoint is a link to it."""
+    path = tmp_path / "state.pt"
+    save_atomic({"steps": 1}, path)
+    (tmp_path / "state.pt.tmp").symlink_to("/dev/full")
+    with pytest.raises(
+        DistillError, match=r"state\.pt: the disk is full; the file that was there is intact; make room"
+    ):
+        save_atomic({"steps": 2, "weight": torch.zeros(1000)}, path)
+    assert torch.load(path)["steps"] == 1
+    save_atomic({"steps": 2}, path)
+    assert torch.load(path)["steps"] == 2
+
+
+def test_a_spoiled_checkpoint_is_named(tmp_path):
+    (tmp_path / "state.pt").write_bytes(b"PK half")
+    with pytest.raises(DistillError, match=r"state\.pt: not a checkpoint.*remove it"):
+        Loop(tmp_path, Flip(), CFG)
 
 
 def test_noise_and_times():
-    levels = signal_level()
+    schedule = Schedule.miniature()
     x, e = torch.randn(2, 4, 8, 8), torch.randn(2, 4, 8, 8)
-    x_t, signal, sigma = noisy(x, e, torch.tensor([10, 900]), levels)
-    assert torch.allclose(epsilon(signal * e - sigma * x, x_t, signal, sigma), e, atol=1e-5)
+    b = Batch(x, x, x, torch.tensor([10, 900]), e)
+    x_t, signal, sigma = schedule.noisy(b)
+    assert torch.allclose(schedule.epsilon(schedule.target(b, signal, sigma), x_t, signal, sigma), e, atol=1e-5)
     t = draw_times(1000, torch.Generator().manual_seed(0), 1.0, 0.0, 1.0)
     assert abs(t.float().mean() - 500) < 2
     t = draw_times(1000, torch.Generator().manual_seed(0), 0.0, -0.3, 1.0)
@@ -128,93 +191,6 @@ def test_fold_statistics():
         assert relative(after.std, before.std / std.view(1, -1, 1, 1)) < 1e-5
         assert relative(folded.decode(expected).sample, model.decode(before.mean).sample) < 1e-5
     assert folded.config.scaling_factor == 1.0
-
-
-def test_stages_export_and_reload(tiny, tmp_path, monkeypatch):
-    """The whole chain, then the exported directory through diffusers and transformers."""
-    from diffusers import AutoencoderKL, DPMSolverMultistepScheduler
-    from transformers import AutoTokenizer, T5EncoderModel
-
-    config = tmp_path / "tiny.toml"
-    text = (stages.Path(__file__).parent / "tiny.toml").read_text()
-    text = text.replace("/tmp/scanvas-tiny", tiny["workdir"])
-    for name in ("MODEL", "GOLDEN", "DOCS"):
-        text = text.replace(name, str(tmp_path / name.lower()))
-    config.write_text(text)
-    run = stages.Run(config)
-    for name in stages.STAGES:
-        run.stage(name)
-    dataset = run.dataset()
-    assert dataset["latents"].float().std((0, 2, 3)).sub(1).abs().max() < 1e-2
-
-    teacher, pupil = run.load_teacher(), run.load_student()
-    trained = student.from_teacher(run.cfg["model"], teacher)
-    for name, p in trained.named_parameters():
-        mine = dict(pupil.named_parameters())[name]
-        # Distillation moves the token mixers and nothing else.
-        assert torch.equal(mine, p) != p.requires_grad, name
-
-    out = tmp_path / "pipeline"
-    export.save(out, pupil, run.autoencoder(), torch.float32)
-    model, autoencoder = export.load(out)
-    ids = dataset["ids"][:2].long()
-    noise = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(0))
-    t = torch.tensor([40, 700])
-    with torch.no_grad():
-        assert torch.equal(model(noise, ids, t), pupil(noise, ids, t))
-        theirs = T5EncoderModel.from_pretrained(out / "text_encoder").eval()
-        embeds, mask = pupil.encode(ids)
-        assert relative(theirs(input_ids=ids, attention_mask=mask).last_hidden_state, embeds) < 1e-6
-        z = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1))
-        decoder = AutoencoderKL.from_pretrained(out / "vae").eval()
-        assert relative(decoder.decode(z).sample, run.autoencoder().decode(z).sample) < 1e-6
-    assert DPMSolverMultistepScheduler.from_pretrained(out / "scheduler").config.prediction_type == "v_prediction"
-    assert AutoTokenizer.from_pretrained(out / "tokenizer")("a cat").input_ids[-1] == 1
-    index = json.loads((out / "model_index.json").read_text())
-    assert index["_class_name"] == "T2MDPipeline"
-    assert {k for k in index if k[0] != "_"} == {p.name for p in out.iterdir() if p.is_dir()}
-
-    shown = sample.pictures(model, autoencoder, ["a cat", "two dogs"], [1, 2], steps=3)
-    assert shown.shape == (2, 128, 128, 3)
-    golden.build(out, tmp_path / "golden", "a red car", steps=2)
-    from safetensors.torch import load_file
-
-    case = load_file(tmp_path / "golden" / "case.safetensors")
-    with torch.no_grad():
-        again = model.transformer(
-            case["forward.latent"], case["forward.embeds"], case["forward.mask"], case["forward.t"]
-        )
-    assert relative(again, case["forward.output"]) < 1e-6
-    assert case["0.latents"].shape == (2, 1, 4, 16, 16)
-    assert case["0.image"].shape == (1, 3, 128, 128)
-
-    # The products, on a few of the prompts.
-    prompts = evaluate.held_out_prompts()
-    few = [prompts[i] for i in evaluate.grid_prompts()]
-    monkeypatch.setattr(evaluate, "held_out_prompts", lambda: few)
-    monkeypatch.setattr(evaluate, "grid_prompts", lambda: list(range(len(few))))
-    for name in stages.PRODUCTS:
-        run.stage(name)
-    scores = json.loads((tmp_path / "docs" / "scores.json").read_text())
-    assert scores["prompts"] == 16
-    assert set(scores["student"]) == {*data.KINDS, "mean", "all_prompts", "seconds"}
-    assert {p.name for p in (tmp_path / "docs").iterdir()} == {"grid.png", "losses.png", "scores.json"}
-    assert (tmp_path / "golden" / "case.json").exists()
-
-
-def test_batches_depend_on_the_step_alone():
-    g = torch.Generator().manual_seed(0)
-    dataset = {
-        "latents": torch.randn(40, 4, 8, 8, generator=g).half(),
-        "ids": torch.randint(3, 9, (40, 6), dtype=torch.int16),
-    }
-    cfg = dict(batch=16, caption_drop=0.5, uniform=0.2, time_mean=0.0, time_spread=1.0, held_out=8)
-    a, b = Batches(dataset, cfg, 1)(5), Batches(dataset, cfg, 1)(5)
-    assert all(torch.equal(x, y) for x, y in zip(a, b, strict=True))
-    other = Batches(dataset, cfg, 1)(6)
-    assert not torch.equal(a[0], other[0])
-    dropped = (a[1][:, 0] == 1).float().mean()
-    assert 0.1 < dropped < 0.9
 
 
 def test_detector_learns_one_batch(tmp_path):
