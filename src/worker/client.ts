@@ -16,7 +16,7 @@ import type {
 } from "./api.ts";
 import type { NamedTensor } from "./api.ts";
 import { beCautious, mark, reasonForCaution } from "./marker.ts";
-import { Turn, type Player, type TurnOptions } from "./turn.ts";
+import { Turn, type TurnOptions } from "./turn.ts";
 import type { WorkerApi } from "./worker.ts";
 
 export interface LoadOptions extends Omit<LoadRequest, "url"> {
@@ -115,7 +115,7 @@ const hear = <A extends unknown[]>(callback: ((...args: A) => void) | undefined)
   });
 
 /** A model loaded into a worker of its own. Every promise settles; errors are ScanvasErrors, told apart by `name`. */
-export class Pipeline implements Player {
+export class Pipeline {
   #url = "";
   #pulse: ReturnType<typeof setInterval> | undefined;
   #nextId = 1;
