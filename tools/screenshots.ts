@@ -92,7 +92,7 @@ await idle(page);
 
 await page.locator(".tile").nth(4).click();
 await shot(page, "gallery");
-await button(page, "Model: Shapes and things").click();
+await page.getByRole("button", { name: /^Model:/ }).click();
 await page.waitForTimeout(1500); // the plan is made
 await shot(page, "models");
 await page.keyboard.press("Escape");

@@ -10,7 +10,7 @@ export const texts = {
   name: "scanvas",
 
   header: {
-    models: (title: string) => `Model: ${title}`,
+    model: "Model: ",
     device: "Device",
     theme: { auto: "Colours: as the system", light: "Colours: light", dark: "Colours: dark" },
     offlineReady: "Ready offline",
@@ -213,8 +213,22 @@ export const texts = {
       IntegrityError: "The download is damaged",
       NumericalError: "The numbers went wrong",
       WorkerCrashedError: "The engine stopped",
+      TakenOverError: "Another tab took the GPU",
     } as Partial<Record<ErrorName, string>>,
     other: "That did not work",
+    todo: {
+      WebGPUUnavailableError: "Use a current browser with hardware acceleration turned on.",
+      LimitError: "Choose a smaller size.",
+      OutOfMemoryError: "Close other tabs that use the GPU, or choose a smaller size.",
+      DeviceLostError:
+        "Wait a minute, then try again. If it happens again, choose a smaller size or update the graphics driver.",
+      NetworkError: "Check the connection, then try again: what came is kept.",
+      TruncatedError: "Try again: what came is kept.",
+      IntegrityError: "The file at its host is not the one that was published; only its host can mend that.",
+      NumericalError: "Choose another precision under Advanced. The device panel has a self-check of this GPU.",
+      WorkerCrashedError: "Try again: the engine starts anew.",
+      TakenOverError: "Try again to take it back.",
+    } as Partial<Record<ErrorName, string>>,
     noModels: "The list of models could not be loaded",
   },
 

@@ -1,4 +1,4 @@
-// Work that is stopped at every stage, and a download that is paused, in Chromium on the built page.
+// Work that is stopped at every stage, a download that is paused, and a network that goes away, in Chromium on the built page.
 import type { Page } from "playwright";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { hostSite, type Host } from "../../tools/site/host.ts";
@@ -123,4 +123,31 @@ it("goes on with the next job when one is stopped", async () => {
   await page.getByRole("button", { name: "Stop", exact: true }).click();
   await pictures(page, 1);
   expect(await tiles(page).first().getAttribute("title")).toBe("a green car");
+});
+
+it("works without a network: reloads, and makes the same picture", async () => {
+  const worker = (): Promise<string | undefined> =>
+    page.evaluate(async () => (await navigator.serviceWorker.getRegistration())?.active?.state);
+  await expect.poll(worker).toBe("activated");
+  await site.close();
+  await page.reload();
+  await ready(page);
+  expect(await tiles(page).count()).toBe(1);
+  expect(await page.locator(".badge", { hasText: "Ready offline" }).isVisible()).toBe(true);
+  await follow(page, "#prompt=a green car&steps=2&width=64&height=64&seed=7");
+  await expect.poll(() => page.locator("#prompt").inputValue()).toBe("a green car");
+  await page.locator(".advanced > summary").click();
+  await expect.poll(() => page.getByLabel("Width").inputValue()).toBe("64");
+  await generate(page);
+  await pictures(page, 2);
+  const [one, two] = await page.locator(".tile img").evaluateAll((images) =>
+    images.map((image) => {
+      const canvas = new OffscreenCanvas(64, 64).getContext("2d")!;
+      canvas.drawImage(image as HTMLImageElement, 0, 0, 64, 64);
+      return [...canvas.getImageData(0, 0, 64, 64).data];
+    }),
+  );
+  expect(new Set(one).size).toBeGreaterThan(9);
+  expect(one).toEqual(two);
+  visitor.wrongs.splice(0, Infinity, ...visitor.wrongs.filter((wrong) => !wrong.includes("ERR_CONNECTION_REFUSED")));
 });

@@ -33,7 +33,7 @@ export async function hostSite({ port = 0, delay }: HostOptions = {}): Promise<H
     plugins: [site({ cache: join(temporary, "models") }), ...(delay ? [late(delay)] : [])],
     build: { ...config.build, outDir: folder, emptyOutDir: true },
   };
-  await build(inline);
+  await buildForProduction(inline);
   const server = await preview({ ...inline, preview: { host: "127.0.0.1", port } });
   return {
     url: server.resolvedUrls!.local[0]!,
@@ -43,6 +43,18 @@ export async function hostSite({ port = 0, delay }: HostOptions = {}): Promise<H
       await rm(temporary, { recursive: true, force: true });
     },
   };
+}
+
+/** A test runner's own NODE_ENV would make Vite leave out what only a site that is served has, such as its service worker. */
+async function buildForProduction(inline: InlineConfig): Promise<void> {
+  const before = process.env.NODE_ENV;
+  process.env.NODE_ENV = "production";
+  try {
+    await build(inline);
+  } finally {
+    if (before === undefined) delete process.env.NODE_ENV;
+    else process.env.NODE_ENV = before;
+  }
 }
 
 const late = (delay: (path: string) => number): Plugin => ({

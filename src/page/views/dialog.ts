@@ -20,7 +20,12 @@ export function dialog(title: string, ...content: Child[]): HTMLDialogElement {
     h(
       "div",
       { class: "dialog-body" },
-      h("header", {}, heading, button(texts.common.close, close, { icon: "close", look: "plain", bare: true })),
+      h(
+        "div",
+        { class: "dialog-head" },
+        heading,
+        button(texts.common.close, close, { icon: "close", look: "plain", bare: true }),
+      ),
       ...content,
     ),
   );

@@ -20,6 +20,7 @@ export function header(app: App): HTMLElement {
     "button",
     { type: "button", class: "button plain model", on: { click: () => models.showModal() } },
     icon("box"),
+    h("span", { class: "hidden" }, t.model),
     name,
     ready,
   );
@@ -46,7 +47,6 @@ export function header(app: App): HTMLElement {
     ({ settings, models: cards, stored }) => [settings.model, cards, stored],
     (id, _cards, stored) => {
       setText(name, cardOf(store.state, id).title);
-      open.setAttribute("aria-label", t.models(cardOf(store.state, id).title));
       ready.hidden = !stored.get(id)?.complete;
     },
   );

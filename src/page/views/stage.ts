@@ -42,6 +42,13 @@ export function stage(app: App): HTMLElement {
   const follow = (): HTMLElement =>
     button(t.follow, () => store.set({ selected: undefined, compared: undefined }), { look: "plain" });
 
+  // The button that opened it may be gone: the next picture has its own. Until the next frame the focus is said to be where it was, inside.
+  look.element.addEventListener("close", () => {
+    const { activeElement } = document;
+    if (activeElement === document.body || look.element.contains(activeElement))
+      below.querySelector<HTMLElement>(".view-large")?.focus();
+  });
+
   store.watch(
     (state) => [shown(state), state.running !== undefined && state.selected !== undefined],
     (now, isAside) => {
@@ -133,7 +140,8 @@ function failure(app: App, job: Job, error: ScanvasError): HTMLElement {
     { class: "message failure", role: "alert" },
     icon("warning"),
     h("h2", {}, texts.errors.titles[error.name] ?? texts.errors.other),
-    h("p", {}, error.message),
+    h("p", {}, texts.errors.todo[error.name] ?? error.advice),
+    h("p", { class: "quiet-text" }, error.message),
     button(t.retry, () => app.queue.add(job.kind, job.settings), { icon: "again", look: "primary" }),
   );
 }
