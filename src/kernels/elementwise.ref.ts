@@ -91,20 +91,20 @@ export default {
     patchifyCase(1, 1, 1, 4, 2, 8), // depth padded
     unpatchifyCase(2, 4, 8, 6, 26),
     unpatchifyCase(1, 4, 4, 2, 2),
-    {
-      name: "add_position 2 x 5x13 x 72",
-      inputs: () => ({ x: random([2, 65, 72], 1), columns: random([13, 36], 2), rows: random([5, 36], 3) }),
-      outputs: { x: [2, 65, 72] },
-      record: (rec, t) => addPosition(rec, t.x!, t.columns!, t.rows!),
+    ...[0, 128].map((first): KernelCase => ({
+      name: `add_position 2 x 5x13 x 72 from ${first}`,
+      inputs: () => ({ x: random([130 - first, 72], 1), columns: random([13, 36], 2), rows: random([5, 36], 3) }),
+      outputs: { x: [130 - first, 72] },
+      record: (rec, t) => addPosition(rec, t.x!, t.columns!, t.rows!, first),
       reference: ({ x, columns, rows }) => ({
         x: x!.map((value, i) => {
           const c = i % 72;
-          const token = Math.floor(i / 72) % 65;
+          const token = (first + Math.floor(i / 72)) % 65;
           return value + (c < 36 ? columns![(token % 13) * 36 + c]! : rows![Math.floor(token / 13) * 36 + c - 36]!);
         }),
       }),
       tolerance: ROUNDING,
-    },
+    })),
     ...[
       { k: 28, batch: 2, width: 6912, tWidth: 6912 },
       { k: 1, batch: 3, width: 144, tWidth: 72 },

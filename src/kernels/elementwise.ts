@@ -7,7 +7,7 @@ import unpatchifySource from "../../shaders/unpatchify.wgsl?raw";
 import checkFiniteSource from "../../shaders/check_finite.wgsl?raw";
 import { linearGrid, type Recording } from "../gpu/recording.ts";
 import { defineKernel } from "../gpu/shader.ts";
-import { elementCount, expectShapes, type Tensor } from "../gpu/tensor.ts";
+import { elementCount, expectShapes, viewTensor, type Tensor } from "../gpu/tensor.ts";
 
 const lib = ["linear"];
 const kernels = {
@@ -54,16 +54,19 @@ export function unpatchify(rec: Recording, tokens: Tensor, y: Tensor, patch: num
   );
 }
 
-/** x [B, rows * columns, D] += position, from tables [columns, D/2] and [rows, D/2]; in place. */
-export function addPosition(rec: Recording, x: Tensor, columnTable: Tensor, rowTable: Tensor): void {
+/** x [.., D] += position, from tables [columns, D/2] and [rows, D/2]; in place. x: tokens [B, rows * columns] from `firstToken` on. */
+export function addPosition(rec: Recording, x: Tensor, columnTable: Tensor, rowTable: Tensor, firstToken = 0): void {
   const [columns, half] = columnTable.shape as [number, number];
   const rows = rowTable.shape[0]!;
-  expectShapes("add_position", { rowTable: [rowTable, [rows, half]], x: [x, [x.shape[0]!, rows * columns, 2 * half]] });
+  expectShapes("add_position", {
+    rowTable: [rowTable, [rows, half]],
+    x: [x, [...x.shape.slice(0, -1), 2 * half]],
+  });
   const count = elementCount(x.shape);
   rec.dispatch(
     kernels.addPosition,
     { x, column_table: columnTable, row_table: rowTable },
-    { grid: gridFor(count), params: { count, width: 2 * half, columns, rows } },
+    { grid: gridFor(count), params: { count, width: 2 * half, columns, rows, first_token: firstToken } },
   );
 }
 
@@ -107,9 +110,14 @@ export function guideAndStep(
 /** flag[0] = min(flag[0], stage) when x holds a NaN or an infinity. */
 export function checkFinite(rec: Recording, x: Tensor, flag: Tensor, stage: number): void {
   const count = elementCount(x.shape);
-  rec.dispatch(
-    kernels.checkFinite,
-    { x, flag },
-    { grid: [Math.min(1024, Math.ceil(count / 1024))], params: { count, stage } },
-  );
+  const most = rec.profile.limits.maxStorageBufferBindingSize >> (x.type === "f16" ? 1 : 2);
+  for (let first = 0; first < count; first += most) {
+    const size = Math.min(most, count - first);
+    const part = size === count ? x : viewTensor(x, x.label, [size], first);
+    rec.dispatch(
+      kernels.checkFinite,
+      { x: part, flag },
+      { grid: [Math.min(1024, Math.ceil(size / 1024))], params: { count: size, stage } },
+    );
+  }
 }

@@ -23,13 +23,14 @@ export interface HeadGroup {
 }
 
 /**
- * The parts in which a block makes its wide activations. What has the width D of the residual stream is kept whole; what is wider (the
- * feed-forward's 4D, the scan's E and 2E) exists for a band of rows or a group of heads at a time, once all of it would be larger
- * than the profile's `activationBytes`. Small pictures have one part of everything: as few dispatches as there can be.
+ * The parts in which a block makes its wide activations. What has the width D of the residual stream is kept whole, though it may be more
+ * than one binding can show; what is wider (the feed-forward's 4D, the scan's E and 2E) exists for a band of rows or a group of
+ * heads at a time, once all of it would be larger than the profile's `activationBytes`. Small pictures have one part of everything: as few
+ * dispatches as there can be.
  */
 export interface DenoiserPlan {
-  /** One band of everything. */
-  readonly all: Band;
+  /** Of the residual stream, cut by what can be bound alone. */
+  readonly residual: readonly Band[];
   /** Of products from D to at most 3D: cut by their time alone. */
   readonly projections: readonly Band[];
   readonly feedForward: readonly Band[];
@@ -52,14 +53,19 @@ export function planDenoiser(
   const rows = grid.batch * grid.height * grid.width;
   const directions = mamba.bidirectional ? 2 : 1;
   const mixed = directions === 2 && mamba.fusion === "concat" ? 2 * inner : inner;
-  const bytes = Math.min(profile.activationBytes, profile.limits.maxStorageBufferBindingSize);
+  const bindable = profile.limits.maxStorageBufferBindingSize;
+  const bytes = Math.min(profile.activationBytes, bindable);
   const size = profile.f16 ? 2 : 4; // bytes of an element of `Recording.activation`
   /** For an activation of `columns` that a product makes from D or brings back to it. */
   const bands = (columns: number): Band[] =>
     rowBands(grid, width, Math.min(bytes / (size * columns), profile.dispatchFlops / (2 * columns * width)));
   return {
-    all: { first: 0, rows, element: 0 },
-    projections: rowBands(grid, width, profile.dispatchFlops / (2 * 3 * width * width)),
+    residual: rowBands(grid, 1, bindable / (4 * width)), // 1: its bands are those of every product of it, however narrow
+    projections: rowBands(
+      grid,
+      width,
+      Math.min(bindable / (4 * width), profile.dispatchFlops / (2 * 3 * width * width)),
+    ),
     feedForward: bands(4 * width),
     scan: {
       // A group's rows of the input projection are a view of it; f16 rows have the shortest stride that must land on a boundary.

@@ -6,8 +6,8 @@ import { rowsOf, type Band } from "./bands.ts";
 
 /** One branch f of a block, y = x + gate * f(LN(x) * (1 + scale) + shift), in bands of rows. */
 export interface Branch {
-  /** What f reads: [rows, D]. */
-  input(band: Band): Tensor;
+  /** What f reads: [rows, D], a tensor of its own unless there is one for it. */
+  input(band: Band, into?: Tensor): Tensor;
   /** f's last product h w^T + bias, with the gate, added to x: rows of y. h: [rows, depth]. */
   output(band: Band, h: Tensor, weight: Tensor, bias: Tensor): void;
 }
@@ -28,8 +28,7 @@ export function modulatedBranch(
   const { tensor, stride } = modulation;
   const vector = (n: number, { element }: Band): number => modulation.offset + n * width + element * stride;
   return {
-    input(band) {
-      const normed = rec.activation("normed", [band.rows, width]);
+    input(band, normed = rec.activation("normed", [band.rows, width])) {
       layerNorm(rec, rowsOf(x, band), normed, {
         eps,
         modulation: {

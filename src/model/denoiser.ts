@@ -3,7 +3,7 @@ import { makeTensor, viewTensor, type Tensor } from "../gpu/tensor.ts";
 import { addPosition, modulation, patchify, silu, unpatchify } from "../kernels/elementwise.ts";
 import { gemm } from "../kernels/gemm.ts";
 import { layerNorm } from "../kernels/layer_norm.ts";
-import { planDenoiser } from "./bands.ts";
+import { planDenoiser, rowsOf } from "./bands.ts";
 import { recordBlock } from "./block.ts";
 import type { DenoiserConfig } from "./config.ts";
 import { TIMESTEP_CHANNELS } from "./embeddings.ts";
@@ -127,8 +127,11 @@ export function recordDenoiser(
   const patches = rec.temp("patches", [batch, tokens, patchWeight.shape[1]!]);
   patchify(rec, inputs.latents, inputs.step, patches, patchSize);
   let x = rec.temp("x", [batch, tokens, width]);
-  gemm(rec, patches, patchWeight, x, { bias: weights.get("pos_embed.proj.bias", [width]) });
-  addPosition(rec, x, inputs.columnTable, inputs.rowTable);
+  for (const band of plan.residual) {
+    const rows = rowsOf(x, band);
+    gemm(rec, rowsOf(patches, band), patchWeight, rows, { bias: weights.get("pos_embed.proj.bias", [width]) });
+    addPosition(rec, rows, inputs.columnTable, inputs.rowTable, band.first);
+  }
 
   const { modulations, finalModulation } = rec.scope("adaln", () =>
     recordModulation(rec, config, weights, inputs, batch),
@@ -150,22 +153,26 @@ export function recordDenoiser(
     });
   });
 
-  const normed = rec.activation("normed_final", [batch, tokens, width]);
-  layerNorm(rec, x, normed, {
-    eps: 1e-6, // diffusers' norm_out is 1e-6 whatever norm_eps says
-    modulation: {
-      tensor: finalModulation,
-      shiftOffset: 0,
-      scaleOffset: width,
-      stride: 2 * width,
-      rowsPerBatch: tokens,
-    },
-  });
   const outDepth = patchSize ** 2 * config.outChannels;
   const patchesOut = rec.temp("patches_out", [batch, tokens, outDepth]);
-  gemm(rec, normed, weights.get("proj_out.weight", [outDepth, width]), patchesOut, {
-    bias: weights.get("proj_out.bias"),
-  });
+  for (const band of plan.residual) {
+    const stride = 2 * width;
+    const shiftOffset = band.element * stride;
+    const normed = rec.activation("normed_final", [band.rows, width]);
+    layerNorm(rec, rowsOf(x, band), normed, {
+      eps: 1e-6, // diffusers' norm_out is 1e-6 whatever norm_eps says
+      modulation: {
+        tensor: finalModulation,
+        shiftOffset,
+        scaleOffset: shiftOffset + width,
+        stride,
+        rowsPerBatch: tokens,
+      },
+    });
+    gemm(rec, normed, weights.get("proj_out.weight", [outDepth, width]), rowsOf(patchesOut, band), {
+      bias: weights.get("proj_out.bias"),
+    });
+  }
   unpatchify(rec, patchesOut, output, patchSize);
 }
 

@@ -6,7 +6,7 @@ import { gatedNorm } from "../kernels/gated_norm.ts";
 import { gemm } from "../kernels/gemm.ts";
 import { ssd, ssdProduct } from "../kernels/ssd.ts";
 import type { ScanGrid } from "../kernels/ssd_shape.ts";
-import type { DenoiserPlan, HeadGroup, TokenGrid } from "./bands.ts";
+import { rowsOf, type Band, type DenoiserPlan, type HeadGroup, type TokenGrid } from "./bands.ts";
 import type { Branch } from "./branch.ts";
 import type { MambaConfig } from "./config.ts";
 import type { Weights } from "./weights.ts";
@@ -26,7 +26,7 @@ export function recordMambaMixer(
   order: ScanGrid["order"],
   branch: Branch,
   tokenGrid: TokenGrid,
-  { all, scan: { groups, bands } }: DenoiserPlan,
+  { residual, scan: { groups, bands } }: DenoiserPlan,
 ): void {
   const { inner, heads, headDim, state, fusion } = config;
   if (heads * headDim !== inner) {
@@ -37,8 +37,9 @@ export function recordMambaMixer(
   }
   const grid: ScanGrid = { ...tokenGrid, order, directions: config.bidirectional ? 2 : 1 };
   const mamba = weights.under("mamba");
-  const input = new InputProjection(rec, config, mamba, grid);
-  const u = branch.input(all);
+  const input = new InputProjection(rec, config, mamba, grid, residual);
+  const u = rec.activation("normed", [tokenGrid.batch * tokenGrid.height * tokenGrid.width, config.width]);
+  for (const band of residual) branch.input(band, rowsOf(u, band));
   const whole = groups.length === 1 && bands.length === 1 ? input.whole(u) : undefined;
   const { b, c, dt } = whole ?? input.shared(u);
 
@@ -88,6 +89,7 @@ class InputProjection {
     private readonly config: MambaConfig,
     weights: Weights,
     private readonly grid: ScanGrid,
+    private readonly bands: readonly Band[],
   ) {
     const { inner, state, heads, taps } = config;
     const channels = inner + 2 * state;
@@ -115,7 +117,7 @@ class InputProjection {
     const { inner, state, heads } = this.config;
     const bc = this.#tokens("bc", 2 * state);
     const dt = this.#steps();
-    gemm(this.rec, u, this.#rows(2 * inner, 2 * state + heads), [bc, dt]);
+    this.#project(u, this.#rows(2 * inner, 2 * state + heads), [bc, dt]);
     const [b, c] = [this.#sequences("b", state), this.#sequences("c", state)];
     conv1d(this.rec, { xbc: bc, ...this.#convolution, b, c }, this.grid, inner);
     return { b, c, dt };
@@ -125,7 +127,7 @@ class InputProjection {
   heads({ first, count }: HeadGroup, u: Tensor): Tensor {
     const { inner, headDim } = this.config;
     const tokens = this.#tokens("x_tokens", count * headDim);
-    gemm(this.rec, u, this.#rows(inner + first * headDim, count * headDim), tokens);
+    this.#project(u, this.#rows(inner + first * headDim, count * headDim), [tokens]);
     const x = this.#sequences("x", count * headDim);
     conv1d(this.rec, { xbc: tokens, ...this.#convolution, x }, this.grid, first * headDim);
     return x;
@@ -136,6 +138,17 @@ class InputProjection {
     const z = this.rec.activation("z", [u.shape[0]!, this.config.inner]);
     gemm(this.rec, u, this.#rows(0, this.config.inner), z);
     return z;
+  }
+
+  #project(u: Tensor, weight: Tensor, out: Tensor[]): void {
+    for (const band of this.bands) {
+      gemm(
+        this.rec,
+        rowsOf(u, band),
+        weight,
+        out.map((tensor) => rowsOf(tensor, band)),
+      );
+    }
   }
 
   #rows(first: number, count: number): Tensor {

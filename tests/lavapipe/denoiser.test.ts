@@ -2,7 +2,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { KernelVariants } from "../../src/gpu/recording.ts";
 import { chooseVariants } from "../../src/kernels/trial.ts";
+import { random } from "../../src/kernels/case.ts";
 import type { Model } from "../../src/load.ts";
+import { planDenoiser } from "../../src/model/bands.ts";
 import { traceDenoiser } from "../../src/trace.ts";
 import { loadGolden, readGolden, relativeError } from "../model/weights.ts";
 import { lavapipe, lavapipeGpu } from "./gpu.ts";
@@ -79,5 +81,38 @@ describe("the denoiser in f16 against PyTorch", () => {
     const error = relativeError(eps.data as Float32Array, golden("0.eps").data);
     console.log(`eps in f16 with ${JSON.stringify(gpu.profile.variants)}: ${error.toExponential(2)} from f32`);
     expect(error, "eps").toBeLessThan(1e-2);
+  });
+
+  it("makes the same of a residual stream that no binding can show whole", async () => {
+    const { gpu, denoiser } = model;
+    const { config } = denoiser!;
+    const grid = { batch: 1, height: 32, width: 32 };
+    const input = (shape: number[], seed: number) => ({
+      dtype: "F32" as const,
+      shape,
+      data: random(shape, seed).data as Float32Array<ArrayBuffer>,
+    });
+    const request = {
+      latent: input([1, config.inChannels, grid.height * config.patchSize, grid.width * config.patchSize], 1),
+      embeds: input([1, 20, config.captionChannels], 2),
+      mask: { dtype: "F32" as const, shape: [1, 20], data: new Float32Array(20).fill(1) },
+      t: [900],
+      blocks: [0], // of attention; the products of a scan at this width are larger than its residual stream
+    };
+    const { profile } = gpu;
+    const whole = await traceDenoiser(model, request);
+    const half = 2 * grid.height * grid.width * config.width; // bytes of all rows in f16: the residual stream, in f32, has twice as many
+    gpu.profile = { ...profile, limits: { ...profile.limits, maxStorageBufferBindingSize: half } };
+    try {
+      const { residual, projections } = planDenoiser(config, grid, gpu.profile);
+      expect([residual.length, projections.length]).toEqual([2, 2]);
+      const parts = await traceDenoiser(model, request);
+      for (const name of ["hidden", "eps"] as const) {
+        const error = relativeError(parts[name].data as Float32Array, whole[name].data as Float32Array);
+        expect(error, name).toBeLessThan(1e-6);
+      }
+    } finally {
+      gpu.profile = profile;
+    }
   });
 });

@@ -8,8 +8,9 @@ import { Session } from "../../src/session.ts";
 import { fullModel } from "./full_model.ts";
 
 const MIB = 2 ** 20;
-const profileOf = (bytes: number): DeviceProfile => ({
+const profileOf = (bytes: number, f16 = false): DeviceProfile => ({
   ...DEFAULT_PROFILE,
+  f16,
   limits: { ...DEFAULT_PROFILE.limits, maxStorageBufferBindingSize: bytes, maxBufferSize: Math.max(bytes, 256 * MIB) },
 });
 const DEFAULT_LIMIT = 128 * MIB;
@@ -45,8 +46,9 @@ describe("the full-size model", () => {
     { height: 2048, width: 2048, limit: 1024 * MIB, passes: 1, mebibytes: 1180 },
     { height: 2160, width: 3840, limit: 1024 * MIB, passes: 1, mebibytes: 2260 },
     { height: 2160, width: 3840, limit: 256 * MIB, passes: 2, mebibytes: 1170 },
-  ])("makes $width x $height with bindings of $limit bytes", ({ height, width, limit, passes, mebibytes }) => {
-    const session = new Session(fullModel, profileOf(limit), {
+    { height: 2160, width: 3840, limit: DEFAULT_LIMIT, passes: 2, mebibytes: 900, f16: true },
+  ])("makes $width x $height with bindings of $limit bytes", ({ height, width, limit, passes, mebibytes, f16 }) => {
+    const session = new Session(fullModel, profileOf(limit, f16), {
       height,
       width,
       halves: 2,
@@ -66,15 +68,21 @@ describe("the full-size model", () => {
     { height: 512, width: 512, batch: 2, limit: DEFAULT_LIMIT },
     { height: 2048, width: 2048, batch: 1, limit: DEFAULT_LIMIT },
     { height: 2160, width: 3840, batch: 2, limit: 1024 * MIB },
-  ])("binds within $limit bytes and keeps no dispatch long at $width x $height", ({ height, width, batch, limit }) => {
-    const dispatches = recordPass(profileOf(limit), height, width, batch).commands.filter((c) => c.kind === "dispatch");
-    for (const { label, tensors, flops } of dispatches) {
-      for (const tensor of tensors) {
-        if (tensor) expect(tensor.bytes, `${label}: ${tensor.label}`).toBeLessThanOrEqual(limit);
+    { height: 2160, width: 3840, batch: 1, limit: DEFAULT_LIMIT, f16: true },
+  ])(
+    "binds within $limit bytes and keeps no dispatch long at $width x $height",
+    ({ height, width, batch, limit, f16 }) => {
+      const dispatches = recordPass(profileOf(limit, f16), height, width, batch).commands.filter(
+        (c) => c.kind === "dispatch",
+      );
+      for (const { label, tensors, flops } of dispatches) {
+        for (const tensor of tensors) {
+          if (tensor) expect(tensor.bytes, `${label}: ${tensor.label}`).toBeLessThanOrEqual(limit);
+        }
+        expect(flops, label).toBeLessThanOrEqual(DEFAULT_PROFILE.dispatchFlops);
       }
-      expect(flops, label).toBeLessThanOrEqual(DEFAULT_PROFILE.dispatchFlops);
-    }
-  });
+    },
+  );
 
   it("is recorded in as few dispatches as ever at 512 x 512", () => {
     const perBlock = (batch: number): number[] => {

@@ -247,11 +247,17 @@ describe("the Mamba mixer with the reference weights", () => {
         ...(parts && { activationBytes: parts.bytes }),
       });
       const grid = { batch, height, width };
-      const plan = planDenoiser({ width: WIDTH, mamba: config }, grid, recording.profile);
+      const planned = planDenoiser({ width: WIDTH, mamba: config }, grid, recording.profile);
+      // A residual stream too large for one binding would be a picture too large for a test: its bands are those of the scan here.
+      const plan = parts && batch === 1 ? { ...planned, residual: planned.scan.bands } : planned;
       expect(plan.scan.groups.length).toBe(parts?.groups ?? 1);
       expect(plan.scan.bands.length).toBe(parts?.bands ?? 1);
       const branch: Branch = {
-        input: (band) => viewTensor(input, "u", [band.rows, WIDTH], band.first * WIDTH),
+        input: (band, into) => {
+          const rows = viewTensor(input, "u", [band.rows, WIDTH], band.first * WIDTH);
+          if (into) recording.copy(rows, into);
+          return into ?? rows;
+        },
         output: (band, h, weight, b) => gemm(recording, h, weight, rowsOf(output, band), { bias: b }),
       };
       recordMambaMixer(recording, config, weights.under("b"), order, branch, grid, plan);
