@@ -21,6 +21,7 @@ export interface BenchOptions {
   model?: string;
   pixels?: string;
   blocks: "1" | "all";
+  arithmetic: "f32" | "f16";
 }
 
 export type Suite = (host: Host, options: BenchOptions, progress: Progress) => Promise<Results>;
@@ -48,6 +49,11 @@ export function command(): Command {
       new Option("--blocks <n>", "denoiser: one block of each kind, or the whole model")
         .choices(["1", "all"])
         .default("1"),
+    )
+    .addOption(
+      new Option("--arithmetic <type>", "denoiser: of activations; f16 needs shader-f16")
+        .choices(["f32", "f16"])
+        .default("f32"),
     )
     .action(run);
 }

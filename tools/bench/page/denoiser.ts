@@ -30,8 +30,8 @@ const models = new Map<string, Model>();
 let session: Session | undefined;
 
 /** Loads the transformer of a converted directory; answers its mixers. */
-export async function loadDenoiser(name: string, url: string): Promise<string[]> {
-  const model = await loadModel(url, { components: ["transformer"], store: false, ...gpuSource() });
+export async function loadDenoiser(name: string, url: string, f16 = false): Promise<string[]> {
+  const model = await loadModel(url, { components: ["transformer"], store: false, f16, ...gpuSource() });
   models.set(name, model);
   return [...model.denoiser!.config.tokenMixers];
 }

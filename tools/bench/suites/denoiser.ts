@@ -18,6 +18,8 @@ export interface DenoiserOptions {
   pixels?: string;
   /** One block of each kind, summed as the whole model would be; or the whole model. */
   blocks: "1" | "all";
+  /** f16 needs a device that has it. */
+  arithmetic?: "f32" | "f16";
 }
 
 export const SHIPPED = new URL("../../../models/shapes-and-things", import.meta.url).pathname;
@@ -40,7 +42,7 @@ const MIXERS = Object.keys(BLOCKS) as Mixer[];
 
 export async function denoiser(
   host: Host,
-  { quick = false, model, pixels, blocks }: DenoiserOptions,
+  { quick = false, model, pixels, blocks, arithmetic }: DenoiserOptions,
   { say, keep }: Progress,
 ): Promise<Results> {
   const results = noResults(host.environment);
@@ -48,10 +50,10 @@ export async function denoiser(
   const hybridFolder = model ?? (quick ? SHIPPED : await synthesised(whole ? "t2md" : "t2md-3", say));
   const served = [await serveDirectory(await convertedFolder(hybridFolder, "f16", say))];
   try {
-    const mixers = await host.call("loadDenoiser", "hybrid", served[0]!.url);
+    const mixers = await host.call("loadDenoiser", "hybrid", served[0]!.url, arithmetic === "f16");
     if (whole) {
       served.push(await serveDirectory(await convertedFolder(await synthesised("pixart", say), "f16", say)));
-      await host.call("loadDenoiser", "attention", served[1]!.url);
+      await host.call("loadDenoiser", "attention", served[1]!.url, arithmetic === "f16");
     } else if (!MIXERS.every((mixer) => mixers.includes(mixer))) {
       throw new Error(`denoiser: ${hybridFolder} has not one block of each kind`);
     }
