@@ -30,6 +30,9 @@ const shared = {
   hookTimeout: 600_000,
 };
 
+/** Tests that hold the page to milliseconds of wall time. */
+const byTheClock = ["tests/page/responsiveness.test.ts"];
+
 export default defineConfig({
   test: {
     maxWorkers: 2,
@@ -39,10 +42,12 @@ export default defineConfig({
           ...shared,
           name: "node",
           include: ["tests/**/*.test.ts"],
-          exclude: ["tests/lavapipe/**"],
+          exclude: ["tests/lavapipe/**", ...byTheClock],
           pool: "forks",
         },
       },
+      // After all others: a busy machine is no measure.
+      { test: { ...shared, name: "quiet", include: byTheClock, pool: "forks", sequence: { groupOrder: 1 } } },
       { test: { ...shared, name: "lavapipe", include: ["tests/lavapipe/**/*.test.ts"], pool: lavapipe } },
     ],
   },
