@@ -236,6 +236,7 @@ class Output:
     steps: int = 20
     prompts: int = 0  # of the held-out prompts, evenly spread; 0: all
     fid: int = 0  # pictures on each side; 0: none
+    geneval: bool = False  # score those of GenEval's prompts that the vocabulary holds
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from . import config, data, detector, export, parallel, plot, sample, vae
+from . import config, data, detector, export, geneval, parallel, plot, sample, vae
 from .detector import Detection, Detector, detect
 from .diffusion import STEPS, Batch, Denoiser, Schedule
 
@@ -49,7 +49,7 @@ def held_out_prompts() -> list[data.Scene]:
             other = data.COLORABLE[rng.integers(len(data.COLORABLE))]
         second = color
         while second == color or (second, other) in data.HELD_OUT_PAIRS:
-            second = data.COLOR_NAMES[rng.integers(10)]
+            second = data.COLOR_NAMES[rng.integers(len(data.COLOR_NAMES))]
         things = [{"name": name, "color": color}, {"name": other, "color": second}]
         things = things if k % 2 else things[::-1]
         out.append(data.make_scene(rng, "color_attr", things, prefix="a photo of ", background=""))
@@ -210,6 +210,9 @@ def report(run: Run) -> None:
     results: dict = {"guidance": cfg.guidance, "steps": cfg.steps, "prompts": len(scenes)}
     results["detector"] = detector_accuracy(eye, roundtrip, scenes)
     teacher_decoder = export.load(run.pipeline)[1]
+    theirs, of = geneval.prompts()
+    if cfg.geneval:
+        results["geneval_prompts"] = {"known": len(theirs), "all": of}
     held = run.stream(run.cfg.distill or run.cfg.teacher)
     columns, marks = [], []
     for name, model in models.items():
@@ -220,6 +223,10 @@ def report(run: Run) -> None:
         found = detect(eye, shown)
         results[name] = score(scenes, found) | {"seconds": round(time.monotonic() - start, 1)}
         results[name]["eps_by_time"] = errors_by_time(model, held.held_out(), schedule)
+        if cfg.geneval:
+            captions = [s.caption for s in theirs]
+            made = sample.pictures(model, decoder, captions, list(range(len(theirs))), cfg.steps, cfg.guidance)
+            results[name]["geneval"] = score(theirs, detect(eye, made))
         if cfg.fid:
             results[name]["fid"] = fid(eye, model, decoder, cfg)
         columns.append(shown[chosen])

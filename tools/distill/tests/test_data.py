@@ -12,9 +12,9 @@ from distill.detector import Detection
 
 
 def test_vocabulary():
-    assert len(data.EMOJI) >= 24
+    assert len(data.EMOJI) == 77
     assert len(data.SHAPES) == 6
-    assert len(data.COLORS) == 10
+    assert len(data.COLORS) == 11
     assert max(data.COUNTS) == 5
     assert len(data.RELATIONS) == 4
 
@@ -37,8 +37,12 @@ def test_captions_match_boxes():
         assert drawn == {o["name"]: o["count"] for o in scene.spec}
         words = scene.caption.split()
         for o in scene.spec:
-            noun = data.plural(o["name"]) if o["count"] > 1 else o["name"]
-            at = words.index(noun)
+            noun = (data.plural(o["name"]) if o["count"] > 1 else o["name"]).split()
+            at = next(
+                i
+                for i in range(len(words))
+                if words[i : i + len(noun)] == noun and words[i + len(noun) :] != ["background"]
+            )
             if o["color"]:
                 assert words[at - 1] == o["color"]
                 assert {t.color for t in scene.things if t.name == o["name"]} == {o["color"]}
@@ -69,7 +73,7 @@ def test_boxes_hold_ink_and_do_not_overlap():
         covered = np.zeros_like(ink, int)
         for t in scene.things:
             covered[t.y : t.y + t.size, t.x : t.x + t.size] += 1
-            assert ink[t.y : t.y + t.size, t.x : t.x + t.size].mean() > 0.05
+            assert ink[t.y : t.y + t.size, t.x : t.x + t.size].mean() > 0.03
         assert covered.max() == 1
         assert not ink[covered == 0].any()
 
