@@ -1,7 +1,7 @@
 """Configuration files: TOML tables read into dataclasses; an unknown key, a wrong type or a bad value is an error.
 
-`base = "other.toml"` takes everything from another file first, relative to the one that says so: an ablation states
-only what differs. Paths in the other keys are relative to the current directory.
+`base = "other.toml"` takes everything from another file first, relative to the one that says so, `without = ["table"]`
+all but some: an ablation states only what differs. Paths in the other keys are relative to the current directory.
 """
 
 from __future__ import annotations
@@ -347,8 +347,12 @@ def read(path: Path) -> dict:
         ) from error
     except tomllib.TOMLDecodeError as error:
         raise DistillError(f"{path}: not TOML: {error}") from error
-    base = table.pop("base", None)
-    return merge(read(Path(path).parent / base), table) if base else table
+    base, without = table.pop("base", None), table.pop("without", [])
+    under = read(Path(path).parent / base) if base else {}
+    for key in without:
+        if key not in under:
+            raise DistillError(f"{path} without: {key!r} is no table of {base or 'a base, which is not given'}")
+    return merge({k: v for k, v in under.items() if k not in without}, table)
 
 
 def load(path: Path, overrides: typing.Sequence[str] = ()) -> Config:

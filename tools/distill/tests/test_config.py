@@ -69,6 +69,16 @@ def test_base_and_overrides(tmp_path):
     assert (cfg.distill.soft_weight, cfg.distill.steps, cfg.distill.batch, cfg.workdir) == (0.0, 3, 16, "/tmp/x")
 
 
+def test_a_base_without_some_of_its_tables(tmp_path):
+    (tmp_path / "row.toml").write_text(
+        f'base = "{SMOKE}"\nwithout = ["force"]\n[distill]\ninit = "teacher"\n',
+    )
+    assert config.load(tmp_path / "row.toml").force is None
+    (tmp_path / "row.toml").write_text(f'base = "{SMOKE}"\nwithout = ["farce"]\n')
+    with pytest.raises(DistillError, match="'farce' is no table of"):
+        config.load(tmp_path / "row.toml")
+
+
 def test_the_command_says_it_in_one_line():
     result = distill("run", SMOKE, "--set", "distill.sofft_weight=0.5")
     assert result.returncode == 1
