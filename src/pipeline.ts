@@ -236,13 +236,16 @@ export class LocalPipeline {
     report("compile", 0, 1);
     const longest = Math.max(...texts.map(({ ids }) => ids.length));
     const session = await timed("prepare", () =>
-      this.#sessionFor({
-        height,
-        width,
-        halves: guided ? 2 : 1,
-        guidanceMode: request.guidanceMode ?? "auto",
-        textTokens: Math.ceil(longest / 16) * 16,
-      }),
+      this.#sessionFor(
+        {
+          height,
+          width,
+          halves: guided ? 2 : 1,
+          guidanceMode: request.guidanceMode ?? "auto",
+          textTokens: Math.ceil(longest / 16) * 16,
+        },
+        signal,
+      ),
     );
     report("compile", 1, 1);
     await timed("prepare", () =>
@@ -415,7 +418,7 @@ export class LocalPipeline {
     return { width, height, data: projectLatents(prediction, width * height, this.loaded.manifest.preview) };
   }
 
-  async #sessionFor(asked: SessionShape): Promise<Session> {
+  async #sessionFor(asked: SessionShape, signal: AbortSignal | undefined): Promise<Session> {
     const { gpu } = this.loaded;
     const key = JSON.stringify(asked);
     if (this.#session?.key === key) {
@@ -428,7 +431,7 @@ export class LocalPipeline {
     const shape: SessionShape = passes ? { ...asked, guidanceMode: "passes" } : asked;
     const session = new Session(this.#parts(), profile, shape); // refuses impossible sizes before the old session is given up
     this.#release();
-    await session.prepare(gpu);
+    await session.prepare(gpu, signal);
     this.#session = { key, session };
     return session;
   }

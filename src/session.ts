@@ -167,21 +167,27 @@ export class Session {
     return this.#recordings.step.commands.filter(({ label }) => label.startsWith(prefix)).length;
   }
 
-  /** Submits of one step; known once prepared. */
+  /** Submits of one step at the pace of now; known once prepared. */
   get stepSubmits(): number {
     return this.#programs!.step.submits;
   }
 
   /** Allocates, compiles and binds on the device whose profile the session was recorded for. On failure everything is given back. */
-  async prepare(gpu: Gpu): Promise<void> {
+  async prepare(gpu: Gpu, signal?: AbortSignal): Promise<void> {
     this.#gpu = gpu;
     try {
       await gpu.arena.allocate(this.#persistent);
       this.#freeWorkspace = await gpu.arena.workspace(this.#plan);
       const { conditions, step, decode } = this.#recordings;
-      const [a, b, c] = await Promise.all(
-        [conditions, step, decode].map((recording) => recording && Program.build(gpu, recording)),
+      const built = await Promise.allSettled(
+        [conditions, step, decode].map((recording) => recording && Program.build(gpu, recording, signal)),
       );
+      const [a, b, c] = built.map((one) => (one.status === "fulfilled" ? one.value : undefined));
+      const failed = built.find((one) => one.status === "rejected");
+      if (failed) {
+        [a, b, c].forEach((program) => program?.dispose());
+        throw failed.reason;
+      }
       this.#programs = { conditions: a!, step: b!, decode: c };
       const size = [this.#flag, this.#latents, this.#previousX0].reduce((sum, { bytes }) => sum + bytes, 0);
       this.#staging = gpu.device.createBuffer({ label: "step staging", size, usage: 0x1 | 0x8 });

@@ -37,7 +37,7 @@ export function residentText(gpu: Gpu, config: TextConfig, weights: Weights): Te
       try {
         await gpu.arena.allocate(own);
         free = await gpu.arena.workspace(plan);
-        program = await Program.build(gpu, recording);
+        program = await Program.build(gpu, recording, signal);
         gpu.write(ids, Uint32Array.from(tokens));
         gpu.write(buckets, relativeBuckets(tokens.length, config));
         await program.run(signal);

@@ -81,7 +81,7 @@ export function streamedText(
       try {
         await gpu.arena.allocate(own);
         free = await gpu.arena.workspace(plan);
-        for (const recording of recordings) programs.push(await Program.build(gpu, recording));
+        for (const recording of recordings) programs.push(await Program.build(gpu, recording, signal));
         const [start, even, odd, end] = programs as [Program, Program, Program, Program];
         gpu.write(buckets, relativeBuckets(ids.length, config));
         gpu.write(hidden[0], await embedRows(weights.get(TABLE)!, ids, (sink) => read(new Set([TABLE]), sink, signal)));

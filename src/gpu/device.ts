@@ -1,7 +1,8 @@
-import { ScanvasError } from "../errors.ts";
+import { ScanvasError, throwIfAborted } from "../errors.ts";
 import { fromF16 } from "../numbers/half.ts";
 import { Arena } from "./arena.ts";
 import { DEFAULT_PROFILE, type DeviceProfile } from "./recording.ts";
+import { Pacer } from "./pacer.ts";
 import { Pipelines } from "./pipelines.ts";
 import { MATRIX_FEATURES, matrixShape } from "./subgroup_matrix.ts";
 import { dataBytes, type Tensor } from "./tensor.ts";
@@ -31,8 +32,7 @@ export class Gpu {
   /** Set once the device is gone; `checkLost` turns it into a DeviceLostError. */
   lost: GPUDeviceLostInfo | undefined;
   profile: DeviceProfile;
-  /** Operations per submit: about 100 ms of work, set by the trial (kernels/trial.ts). */
-  submitFlops = 5e8;
+  readonly pacer: Pacer;
   /** Ends a wait, of all that is waited for. */
   readonly #waiting = new Set<() => void>();
 
@@ -55,6 +55,7 @@ export class Gpu {
     };
     this.arena = new Arena(device, () => this.checkLost());
     this.pipelines = new Pipelines(device, matrix);
+    this.pacer = new Pacer(device.queue);
     void device.lost.then((info) => {
       this.lost = info;
       for (const giveUp of this.#waiting) giveUp();
@@ -136,19 +137,22 @@ export class Gpu {
     throw error;
   }
 
-  /** Waits for a GPU promise; a device lost meanwhile becomes a DeviceLostError instead of a wait for ever. */
-  async wait<T>(promise: Promise<T>): Promise<T> {
+  /** Waits for a GPU promise; a device lost meanwhile becomes a DeviceLostError instead of a wait for ever. An aborted `signal` ends the wait. */
+  async wait<T>(promise: Promise<T>, signal?: AbortSignal): Promise<T> {
     // Not a race against device.lost: that promise would keep the outcome of every race for as long as the device lives.
     let giveUp!: () => void;
     const lost = new Promise<never>((_, reject) => (giveUp = () => reject(new Error("lost"))));
     this.#waiting.add(giveUp);
+    signal?.addEventListener("abort", giveUp);
     try {
-      if (this.lost) giveUp();
+      if (this.lost || signal?.aborted) giveUp();
       return await Promise.race([promise, lost]);
     } catch (error) {
+      throwIfAborted(signal);
       return await this.blame(error);
     } finally {
       this.#waiting.delete(giveUp);
+      signal?.removeEventListener("abort", giveUp);
     }
   }
 

@@ -1,5 +1,6 @@
 import { throwIfAborted } from "../errors.ts";
 import type { Gpu } from "./device.ts";
+import type { Pace } from "./pacer.ts";
 import type { Copy, Dispatch, Recording } from "./recording.ts";
 
 interface Step {
@@ -23,24 +24,24 @@ export interface TimeOptions {
 
 /**
  * A recording made ready for one device: pipelines compiled, bind groups and uniforms built. Running it allocates nothing but
- * command encoders: one a submit, and a submit ends where it would otherwise keep the GPU busy too long for the page to draw.
+ * command encoders: one a submit, and a submit ends where it would otherwise keep the GPU busy too long (gpu/pacer.ts).
  */
 export class Program {
-  readonly #segments: (Step | Copy)[][];
+  readonly #pace: Pace;
 
   private constructor(
     private readonly gpu: Gpu,
     readonly label: string,
-    segments: (Step | Copy)[][],
+    private readonly steps: readonly (Step | Copy)[],
     private readonly uniforms: GPUBuffer,
   ) {
-    this.#segments = segments;
+    this.#pace = gpu.pacer.pace();
   }
 
-  /** Compiles and binds. Every tensor of the recording must have its memory by now. */
-  static async build(gpu: Gpu, recording: Recording, submitFlops = gpu.submitFlops): Promise<Program> {
+  /** Compiles and binds. Every tensor of the recording must have its memory by now. An aborted `signal` ends the wait for the compiler. */
+  static async build(gpu: Gpu, recording: Recording, signal?: AbortSignal): Promise<Program> {
     const dispatches = recording.commands.filter((command) => command.kind === "dispatch");
-    const pipelines = await gpu.wait(gpu.pipelines.compile(dispatches));
+    const pipelines = await gpu.wait(gpu.pipelines.compile(dispatches), signal);
 
     const offsets = new Map<string, number>(); // equal Params share a slot
     const offsetOf = dispatches.map(({ params }) => {
@@ -57,41 +58,50 @@ export class Program {
     dispatches.forEach(({ params }, i) => bytes.set(params, offsetOf[i]!));
     gpu.device.queue.writeBuffer(uniforms, 0, bytes);
 
-    const segments: (Step | Copy)[][] = [[]];
-    let flops = 0;
     let i = 0;
-    for (const command of recording.commands) {
-      if (command.kind === "dispatch") {
-        if (flops > 0 && flops + command.flops > submitFlops) {
-          segments.push([]);
-          flops = 0;
-        }
-        flops += command.flops;
-        const bindGroup = bind(gpu, command, uniforms, offsetOf[i]!);
-        segments.at(-1)!.push({ dispatch: command, pipeline: pipelines[i]!, bindGroup });
-        i++;
-      } else segments.at(-1)!.push(command);
-    }
-    return new Program(gpu, recording.label, segments, uniforms);
+    const steps = recording.commands.map((command) => {
+      if (command.kind === "copy") return command;
+      const bindGroup = bind(gpu, command, uniforms, offsetOf[i]!);
+      return { dispatch: command, pipeline: pipelines[i++]!, bindGroup };
+    });
+    return new Program(gpu, recording.label, steps, uniforms);
   }
 
-  /** Submits of one run. */
+  /** Submits of one run at the pace of now. */
   get submits(): number {
-    return this.#segments.length;
+    let count = 0;
+    for (let from = 0; from < this.steps.length; count++) from = this.#cut(from).end;
+    return count;
+  }
+
+  /** What the submit that begins with step `from` holds: as much as the pace allows, and one dispatch at least. */
+  #cut(from: number): { end: number; flops: number } {
+    const budget = this.gpu.pacer.budget(this.#pace);
+    let flops = 0;
+    let end = from;
+    for (; end < this.steps.length; end++) {
+      const step = this.steps[end]!;
+      const more = "pipeline" in step ? step.dispatch.flops : 0;
+      if (flops > 0 && flops + more > budget) break;
+      flops += more;
+    }
+    return { end, flops };
   }
 
   /**
-   * Submits all work, at most two submits ahead of the GPU. Resolves when the last one is submitted, not when it is done. `finish` adds to
-   * that last one.
+   * Submits all work. Resolves when the last one is submitted and one submit at most is not done, so that what is awaited next takes no longer
+   * than that; an abort settles as soon. `finish` adds to the last submit.
    */
   async run(signal?: AbortSignal, finish?: (encoder: GPUCommandEncoder) => void): Promise<void> {
-    const inFlight: Promise<unknown>[] = [];
-    for (const segment of this.#segments) {
+    const { device, pacer } = this.gpu;
+    let from = 0;
+    do {
       throwIfAborted(signal);
-      if (inFlight.length >= 2) await this.gpu.wait(inFlight.shift()!);
-      const encoder = this.gpu.device.createCommandEncoder({ label: this.label });
+      const { end, flops } = this.#cut(from);
+      const encoder = device.createCommandEncoder({ label: this.label });
       let pass: GPUComputePassEncoder | undefined;
-      for (const step of segment) {
+      for (let i = from; i < end; i++) {
+        const step = this.steps[i]!;
         if ("pipeline" in step) {
           pass ??= encoder.beginComputePass();
           pass.setPipeline(step.pipeline);
@@ -104,10 +114,11 @@ export class Program {
         }
       }
       pass?.end();
-      if (segment === this.#segments.at(-1)) finish?.(encoder);
-      this.gpu.device.queue.submit([encoder.finish()]);
-      if (this.#segments.length > 1) inFlight.push(this.gpu.device.queue.onSubmittedWorkDone());
-    }
+      if (end === this.steps.length) finish?.(encoder);
+      pacer.submit(encoder.finish(), flops, this.#pace);
+      while (pacer.busy) await this.gpu.wait(pacer.turn());
+      from = end;
+    } while (from < this.steps.length);
     throwIfAborted(signal);
     this.gpu.checkLost();
   }
@@ -119,8 +130,10 @@ export class Program {
   async time({ finish, between }: TimeOptions = {}): Promise<Timing[]> {
     const { device } = this.gpu;
     const timings: Timing[] = [];
-    for (const segment of this.#segments) {
+    for (let from = 0; from < this.steps.length;) {
       await between?.(timings.length);
+      const { end } = this.#cut(from);
+      const segment = this.steps.slice(from, end);
       const steps = segment.filter((step) => "pipeline" in step);
       const querySet = device.createQuerySet({ type: "timestamp", count: Math.max(2, 2 * steps.length) });
       const size = 16 * Math.max(1, steps.length);
@@ -145,7 +158,7 @@ export class Program {
         encoder.resolveQuerySet(querySet, 0, query, resolved, 0);
         encoder.copyBufferToBuffer(resolved, 0, staging, 0, size);
       }
-      if (segment === this.#segments.at(-1)) finish?.(encoder);
+      if (end === this.steps.length) finish?.(encoder);
       device.queue.submit([encoder.finish()]);
       await this.gpu.wait(staging.mapAsync(1));
       const ticks = new BigInt64Array(staging.getMappedRange().slice(0)); // nanoseconds
@@ -156,6 +169,7 @@ export class Program {
       querySet.destroy();
       resolved.destroy();
       staging.destroy();
+      from = end;
     }
     return timings;
   }

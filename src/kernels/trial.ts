@@ -36,7 +36,8 @@ const TRIAL_VERSION = 4;
  * the fastest right one is taken. Names of devices and drivers play no part. A tile in workgroup memory wins on most GPUs, registers
  * alone on Apple's and on CPU implementations; f16 and subgroup matrices are tried where they were asked for and exist. Without
  * them the families have the same two candidates, and gemm's choice holds for all. Remembered per adapter, on disk where the
- * origin has a file system. Also sets how much work a submit may hold: a tenth of a second of the best gemm.
+ * origin has a file system. Also tells the pacer how fast this device is, and has no dispatch planned that is longer
+ * than a submit should be.
  */
 export async function chooseVariants(gpu: Gpu): Promise<Trial> {
   const { f16, matrix } = gpu.profile;
@@ -47,8 +48,9 @@ export async function chooseVariants(gpu: Gpu): Promise<Trial> {
     await writeTrial(key, trial);
   }
   remembered.set(key, trial);
-  gpu.profile = { ...gpu.profile, variants: trial.variants };
-  gpu.submitFlops = Math.max(...trial.results.gemm!.map(({ rate }) => rate)) / 10;
+  gpu.pacer.expect(Math.max(...trial.results.gemm!.map(({ rate }) => rate)));
+  const dispatchFlops = Math.min(gpu.profile.dispatchFlops, gpu.pacer.budget(gpu.pacer.pace()));
+  gpu.profile = { ...gpu.profile, variants: trial.variants, dispatchFlops };
   return trial;
 }
 

@@ -30,8 +30,8 @@ describe("the shipped model", () => {
 
   it("submits a step of 512x512 at once on a device of 1 TFLOP/s", async () => {
     const { gpu, denoiser, image } = pipeline.model;
-    const slow = gpu.submitFlops;
-    gpu.submitFlops = 1e12 / 10; // what the trial sets on such a device
+    const slow = gpu.pacer.pace();
+    gpu.pacer.expect(1e12); // what the trial finds on such a device
     const session = new Session({ denoiser: denoiser!, image }, gpu.profile, {
       height: 512,
       width: 512,
@@ -43,15 +43,15 @@ describe("the shipped model", () => {
       await session.prepare(gpu);
       expect(session.stepSubmits).toBe(1);
     } finally {
-      gpu.submitFlops = slow;
+      gpu.pacer.expect(slow.rate * 1000);
       session.dispose();
     }
   });
 
   it("makes a step with one submit, the reading of its flag included", async () => {
     const { gpu } = pipeline.model;
-    const slow = gpu.submitFlops;
-    gpu.submitFlops = Infinity;
+    const slow = gpu.pacer.pace();
+    gpu.pacer.expect(Infinity);
     const submit = vi.spyOn(gpu.device.queue, "submit");
     const at: number[] = [];
     try {
@@ -60,7 +60,7 @@ describe("the shipped model", () => {
         { onProgress: ({ stage }) => void (stage === "denoise" && at.push(submit.mock.calls.length)) },
       );
     } finally {
-      gpu.submitFlops = slow;
+      gpu.pacer.expect(slow.rate * 1000);
       submit.mockRestore();
     }
     expect(at.map((count) => count - at[0]!)).toEqual([0, 1, 2, 3]);

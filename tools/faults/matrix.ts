@@ -84,8 +84,14 @@ export const MATRIX: readonly Fault[] = [
   {
     id: "G7",
     fault: "Long work freezes the screen or trips the watchdog",
-    then: "Long kernels are cut by rows and heads, with the same bits; submits are short",
+    then: "Long kernels are cut by rows and heads, with the same bits; submits are cut by the time that earlier ones took, two at a time",
     tests: [
+      ["gpu/pacer.test.ts", "the pacer > finds submits of $target ms on a $kind device, however fast its program goes"],
+      ["gpu/pacer.test.ts", "the pacer > waits for what is in flight of any program, not of one"],
+      [
+        "pipeline/pace.test.ts",
+        "the pace of submits > makes the same picture at any pace, with two submits in flight at most",
+      ],
       [
         "model/denoiser.test.ts",
         "the denoiser in parts > $batch x $height x $width tokens: $groups groups of heads, $bands bands of rows",
@@ -163,6 +169,11 @@ export const MATRIX: readonly Fault[] = [
     fault: "A stop arrives while something starts",
     then: "The job settles within a step at any stage, and the next one is right",
     tests: [
+      [
+        "pipeline/pace.test.ts",
+        "the pace of submits > submits nothing after a cancel in submit $nth of $stage, and goes on",
+      ],
+      ["pipeline/pace.test.ts", "the pace of submits > does not wait for the compiler when it is cancelled"],
       [ERRORS, `${IMPOSSIBLE} > stops within a step when cancelled $when, and goes on`],
       [ERRORS, `${IMPOSSIBLE} > does nothing at all when the signal was aborted before`],
       [BROWSER, "stops when the signal is aborted at $stage $step, and goes on"],

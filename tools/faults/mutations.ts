@@ -25,4 +25,45 @@ export const MUTATIONS: readonly Mutation[] = [
       "a pipeline that is asked for the impossible > $what among the weights > is traced to $says",
     ],
   },
+  {
+    id: "G7",
+    without: "what the pacer learns from the time that submits took",
+    file: "src/gpu/pacer.ts",
+    from: "if (rate < pace.rate && milliseconds <= this.target) return;",
+    to: "if (rate !== undefined) return;",
+    test: [
+      "gpu/pacer.test.ts",
+      "the pacer > finds submits of $target ms on a $kind device, however fast its program goes",
+    ],
+  },
+  {
+    id: "G7",
+    without: "the wait while two submits are in flight",
+    file: "src/gpu/program.ts",
+    from: "while (pacer.busy) await this.gpu.wait(pacer.turn());",
+    to: "",
+    test: [
+      "pipeline/pace.test.ts",
+      "the pace of submits > makes the same picture at any pace, with two submits in flight at most",
+    ],
+  },
+  {
+    id: "G17",
+    without: "the look at the signal before each submit",
+    file: "src/gpu/program.ts",
+    from: "    do {\n      throwIfAborted(signal);",
+    to: "    do {",
+    test: [
+      "pipeline/pace.test.ts",
+      "the pace of submits > submits nothing after a cancel in submit $nth of $stage, and goes on",
+    ],
+  },
+  {
+    id: "G17",
+    without: "the end of the wait for the compiler",
+    file: "src/gpu/device.ts",
+    from: 'signal?.addEventListener("abort", giveUp);',
+    to: "",
+    test: ["pipeline/pace.test.ts", "the pace of submits > does not wait for the compiler when it is cancelled"],
+  },
 ];
