@@ -6,7 +6,7 @@ import { throwIfAborted } from "./errors.ts";
 import type { Gpu } from "./gpu/device.ts";
 import { canRun, type KernelCase, type KernelCases } from "./kernels/case.ts";
 import { runCase } from "./kernels/run_case.ts";
-import { chooseVariants } from "./kernels/trial.ts";
+import { chooseVariants, isRight } from "./kernels/trial.ts";
 import type { CheckResult } from "./worker/api.ts";
 
 const modules = import.meta.glob<KernelCases>("./kernels/*.ref.ts", { eager: true, import: "default" });
@@ -49,21 +49,25 @@ export async function selfCheck(
   return results;
 }
 
-/** The outcome of the trial, a line for each family of kernels: what was chosen, and how fast the candidates were. */
+/** The outcome of the trial, a line for each family of kernels: what was chosen, how fast the candidates were, and which were wrong. */
 async function chosenKernels(gpu: Gpu): Promise<CheckResult[]> {
   const { results, variants } = await chooseVariants(gpu);
   return Object.entries(results).map(([family, candidates]) => {
     const variant = variants[family as keyof typeof variants];
     const { error, tolerance } = candidates.find((candidate) => candidate.variant === variant)!;
     const rates = candidates.map(
-      (one) => `${one.variant} ${one.rate > 0 ? `${(one.rate / 1e9).toFixed(1)} GFLOP/s` : "wrong"}`,
+      (one) => one.variant + (!isRight(one) ? " wrong" : one.rate > 0 ? ` ${(one.rate / 1e9).toFixed(1)} GFLOP/s` : ""),
     );
+    const wrong = candidates.filter((candidate) => !isRight(candidate));
     return {
       kernel: `chosen for ${family}`,
       name: `${variant} of ${rates.join(", ")}`,
-      error,
+      error: error!,
       tolerance,
       passed: true,
+      ...(wrong.length > 0 && {
+        reason: `${wrong.map((one) => one.variant).join(" and ")} gives wrong numbers here, and is not used`,
+      }),
     };
   });
 }

@@ -41,6 +41,8 @@ export interface KernelVariants {
   /** The products of the state space scan. */
   readonly scan: KernelVariant;
   readonly conv: Exclude<KernelVariant, "matrix">;
+  /** Convolutions with few outputs, such as a picture's: most of a tile would be empty. */
+  readonly convFew: "tile" | "register";
 }
 
 export const DEFAULT_PROFILE: DeviceProfile = {
@@ -52,7 +54,7 @@ export const DEFAULT_PROFILE: DeviceProfile = {
   },
   f16: false,
   matrix: undefined,
-  variants: { gemm: "tile", attention: "tile", scan: "tile", conv: "tile" },
+  variants: { gemm: "tile", attention: "tile", scan: "tile", conv: "tile", convFew: "register" },
   activationBytes: 64 << 20,
   decoderBytes: 1536 << 20,
   dispatchFlops: 1e11,

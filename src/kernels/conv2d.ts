@@ -85,7 +85,7 @@ export function conv2d(rec: Recording, x: Rows, w: Tensor, y: Rows, options: Con
       );
     }
   }
-  const variant = options.variant ?? (outputs <= 8 ? "register" : rec.profile.variants.conv);
+  const variant = options.variant ?? rec.profile.variants[outputs <= 8 ? "convFew" : "conv"];
   const [tileChannels, tilePixels] = variant === "register" ? [64, 64] : [64, 128];
   const rowFlops = 2 * width * outputs * depth;
   const mostRows = Math.min(

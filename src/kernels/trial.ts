@@ -7,35 +7,39 @@ import { prepareCase, runCase } from "./run_case.ts";
 /** What one variant did in the trial of its family. */
 export interface TrialResult {
   readonly variant: KernelVariant;
-  /** The worst of its outputs, relative; Infinity where it could not even run. */
-  readonly error: number;
+  /** The worst of its outputs, relative; null (NaN and Infinity in JSON) where it made no numbers or could not even run. */
+  readonly error: number | null;
   readonly tolerance: number;
-  /** Floating-point operations a second; 0 for a wrong result. */
+  /** Floating-point operations a second; 0 for a wrong result, and where it was not timed. */
   readonly rate: number;
 }
 
-/** Of each family that was tried, every candidate; `variants` are the fastest of those with right results. */
+/** Whether a variant may be used: its numbers are those of the CPU twin. */
+export const isRight = ({ error, tolerance }: TrialResult): boolean => error !== null && error <= tolerance;
+
+/** Of each family, the candidates that were tried; `variants` are the fastest of those with right results. */
 export interface Trial {
   readonly variants: KernelVariants;
-  readonly results: Readonly<Partial<Record<keyof KernelVariants, readonly TrialResult[]>>>;
+  readonly results: Readonly<Record<keyof KernelVariants, readonly TrialResult[]>>;
 }
 
 /** A small odd case that shows whether a variant is right, and a larger one that shows how fast it is. */
 export interface TrialCases {
   readonly check: KernelCase;
-  readonly time: KernelCase;
+  /** Left out where being right is all that matters. */
+  readonly time?: KernelCase;
 }
 
 const remembered = new Map<string, Trial>();
 const FILE = "scanvas-adapters.json";
 /** Raise when a kernel that is tried changes, so that the trial runs again. */
-const TRIAL_VERSION = 4;
+const TRIAL_VERSION = 5;
 
 /**
  * Finds the kernels for this device by trying them: each variant that the device could run is held to its CPU twin and timed for a moment, and
  * the fastest right one is taken. Names of devices and drivers play no part. A tile in workgroup memory wins on most GPUs, registers
  * alone on Apple's and on CPU implementations; f16 and subgroup matrices are tried where they were asked for and exist. Without
- * them the families have the same two candidates, and gemm's choice holds for all. Remembered per adapter, on disk where the
+ * them the families have the same two candidates, and gemm's choice holds for all in which it is right. Remembered per adapter, on disk where the
  * origin has a file system. Also tells the pacer how fast this device is, and has no dispatch planned that is longer
  * than a submit should be.
  */
@@ -48,7 +52,7 @@ export async function chooseVariants(gpu: Gpu): Promise<Trial> {
     await writeTrial(key, trial);
   }
   remembered.set(key, trial);
-  gpu.pacer.expect(Math.max(...trial.results.gemm!.map(({ rate }) => rate)));
+  gpu.pacer.expect(Math.max(...trial.results.gemm.map(({ rate }) => rate)));
   const dispatchFlops = Math.min(gpu.profile.dispatchFlops, gpu.pacer.budget(gpu.pacer.pace()));
   gpu.profile = { ...gpu.profile, variants: trial.variants, dispatchFlops };
   return trial;
@@ -65,40 +69,55 @@ async function runTrial(gpu: Gpu): Promise<Trial> {
     return results;
   };
   const gemm = await tryAll("gemm", all);
-  const variant = best(gemm);
-  if (!f16) {
-    const both = variant as KernelVariants["conv"];
-    return { variants: { gemm: both, attention: both, scan: both, conv: both }, results: { gemm } };
-  }
-  // "register" keeps its sums in an f32 result, and has none here.
-  const attention = await tryAll(
-    "attention",
-    all.filter((candidate) => candidate !== "register"),
-  );
-  const scan = await tryAll("scan", all);
-  const conv = await tryAll(
-    "conv",
-    all.filter((candidate) => candidate !== "matrix"),
-  );
+  const first = best("gemm", gemm);
+  /** `wanted`, and the other only where that is wrong; not timed, which would be most of the trial. */
+  const check = async (family: keyof KernelVariants, wanted: KernelVariant): Promise<TrialResult[]> => {
+    const results: TrialResult[] = [];
+    for (const variant of [wanted, wanted === "tile" ? "register" : "tile"] as const) {
+      results.push(await tryOne(gpu, variant, { check: trialCases(family, variant).check }));
+      if (isRight(results.at(-1)!)) break;
+    }
+    return results;
+  };
+  const others = f16
+    ? {
+        // "register" keeps its sums in an f32 result, and has none here.
+        attention: await tryAll(
+          "attention",
+          all.filter((candidate) => candidate !== "register"),
+        ),
+        scan: await tryAll("scan", all),
+        conv: await tryAll(
+          "conv",
+          all.filter((candidate) => candidate !== "matrix"),
+        ),
+      }
+    : {
+        attention: await check("attention", first),
+        scan: await check("scan", first),
+        conv: await check("conv", first),
+      };
+  const results = { gemm, ...others, convFew: await check("convFew", "register") };
   return {
     variants: {
-      gemm: variant,
-      attention: best(attention),
-      scan: best(scan),
-      conv: best(conv) as KernelVariants["conv"],
+      gemm: first,
+      attention: best("attention", results.attention),
+      scan: best("scan", results.scan),
+      conv: best("conv", results.conv) as KernelVariants["conv"],
+      convFew: best("convFew", results.convFew) as KernelVariants["convFew"],
     },
-    results: { gemm, attention, scan, conv },
+    results,
   };
 }
 
 /** @throws NumericalError when no variant is right */
-function best(results: readonly TrialResult[]): KernelVariant {
-  const [first] = [...results].sort((a, b) => b.rate - a.rate);
-  if (first!.rate > 0) return first!.variant;
+function best(family: keyof KernelVariants, results: readonly TrialResult[]): KernelVariant {
+  const [first] = results.filter(isRight).sort((a, b) => b.rate - a.rate);
+  if (first) return first.variant;
+  const errors = results.map(({ variant, error }) => `${variant} ${error ?? "none"}`).join(", ");
   throw new ScanvasError(
     "NumericalError",
-    `scanvas: no kernel gives right results on this device (errors ${results.map(({ variant, error }) => `${variant} ${error}`).join(", ")}); ` +
-      "update the graphics driver, or use another browser",
+    `scanvas: no kernel of ${family} gives right results on this device (errors ${errors}); update the graphics driver, or use another browser`,
   );
 }
 
@@ -106,11 +125,12 @@ async function tryOne(gpu: Gpu, variant: KernelVariant, { check, time }: TrialCa
   const { tolerance } = check;
   try {
     const { errors } = await runCase(gpu, check);
-    const error = Math.max(...Object.values(errors));
-    return { variant, error, tolerance, rate: error <= tolerance ? await rateOf(gpu, time) : 0 };
+    const worst = Math.max(...Object.values(errors));
+    const result = { variant, error: Number.isFinite(worst) ? worst : null, tolerance, rate: 0 };
+    return time && isRight(result) ? { ...result, rate: await rateOf(gpu, time) } : result;
   } catch {
     gpu.checkLost();
-    return { variant, error: Infinity, tolerance, rate: 0 }; // does not compile, or no memory for it: not a candidate
+    return { variant, error: null, tolerance, rate: 0 }; // does not compile, or no memory for it: not a candidate
   }
 }
 

@@ -27,10 +27,11 @@ export function trialCases(family: keyof KernelVariants, variant: KernelVariant)
         time: ssdCase({ variant, grid: grid(16, 16), heads: 4, headDim: 64, state: 256, decay: "typical" }),
       };
     }
+    case "convFew":
     case "conv": {
       if (variant === "matrix") throw new Error("conv2d has no matrix variant");
       return {
-        check: conv2dCase({ variant, height: 9, width: 11, channels: 16, outputs: 20 }),
+        check: conv2dCase({ variant, height: 9, width: 11, channels: 16, outputs: family === "conv" ? 20 : 3 }),
         time: conv2dCase({ variant, height: 32, width: 32, channels: 64, outputs: 64 }),
       };
     }

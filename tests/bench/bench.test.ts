@@ -95,7 +95,7 @@ describe("bench compare", () => {
       adapter: { vendor: "", architecture: "", device: "", description: "", software: false, matrices: [] },
       features: [],
       limits: {},
-      variants: { gemm: "tile", attention: "tile", scan: "tile", conv: "tile" },
+      variants: { gemm: "tile", attention: "tile", scan: "tile", conv: "tile", convFew: "register" },
     },
     rows: [
       {

@@ -23,11 +23,12 @@ describe("the trial on a device with f16 and subgroup matrices", () => {
       attention: ["tile", "tile_f16", "matrix"],
       scan: ["tile", "register", "tile_f16", "matrix"],
       conv: ["tile", "register", "tile_f16"],
+      convFew: ["register"], // the other is for devices where it is wrong
     });
     for (const [family, tried] of Object.entries(results)) {
       for (const { variant, error, tolerance, rate } of tried) {
         expect(error, `${family} ${variant}`).toBeLessThanOrEqual(tolerance);
-        expect(rate, `${family} ${variant}`).toBeGreaterThan(0);
+        if (tried.length > 1) expect(rate, `${family} ${variant}`).toBeGreaterThan(0);
       }
       const fastest = [...tried].sort((a, b) => b.rate - a.rate)[0]!;
       expect(variants[family as keyof KernelVariants]).toBe(fastest.variant);
@@ -50,6 +51,7 @@ describe("the denoiser in f16 against PyTorch", () => {
     attention: variant,
     scan: variant,
     conv: "tile_f16",
+    convFew: "register",
   });
 
   // 1e-2 is what the contract asks of f16 weights; 1e-3 is measured.

@@ -32,6 +32,7 @@ const ELEMENT = "element/element.test.ts";
 const TWELVE = "a model of twelve pieces";
 const IMPOSSIBLE = "a pipeline that is asked for the impossible";
 const CANNOT = "a model that cannot be loaded";
+const WRONG = "faults/wrong_kernel.test.ts";
 const KERNELS = "kernels against their CPU twins, at default limits > * > *";
 
 export const MATRIX: readonly Fault[] = [
@@ -129,7 +130,18 @@ export const MATRIX: readonly Fault[] = [
       ["lavapipe/kernels.test.ts", "kernels in f16 against their CPU twins > * > *"],
     ],
   },
-  { id: "G11", fault: "Wrong numbers on one GPU or driver", then: "A self-test names the kernel", tests: [] },
+  {
+    id: "G11",
+    fault: "Wrong numbers on one GPU or driver",
+    then: "Kernels are held to plain arithmetic before a device's first picture; a wrong one is replaced, remembered, and named by the self-check",
+    tests: [
+      [WRONG, "a kernel that is wrong on this device > of %s is found and replaced"],
+      [WRONG, "a kernel that is wrong on this device > is remembered, so that it is looked for once"],
+      [WRONG, "a kernel that is wrong on this device > is told of by the self-check"],
+      [WRONG, "a kernel that is wrong on this device > does not reach the picture"],
+      [WRONG, "a kernel that is wrong on this device > is an error where no other is right"],
+    ],
+  },
   { id: "G12", fault: "A software adapter is used unseen", then: "The adapter's kind is told", tests: [] },
   {
     id: "G13",

@@ -66,4 +66,20 @@ export const MUTATIONS: readonly Mutation[] = [
     to: "",
     test: ["pipeline/pace.test.ts", "the pace of submits > does not wait for the compiler when it is cancelled"],
   },
+  {
+    id: "G11",
+    without: "the comparison with the CPU twin",
+    file: "src/kernels/trial.ts",
+    from: "error !== null && error <= tolerance;",
+    to: "error !== null && tolerance > 0;",
+    test: ["faults/wrong_kernel.test.ts", "a kernel that is wrong on this device > of %s is found and replaced"],
+  },
+  {
+    id: "G11",
+    without: "the trial's word on convolutions with few outputs",
+    file: "src/kernels/conv2d.ts",
+    from: 'rec.profile.variants[outputs <= 8 ? "convFew" : "conv"]',
+    to: '(outputs <= 8 ? "register" : rec.profile.variants.conv)',
+    test: ["faults/wrong_kernel.test.ts", "a kernel that is wrong on this device > does not reach the picture"],
+  },
 ];

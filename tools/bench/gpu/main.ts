@@ -213,14 +213,14 @@ async function steps(gpu: Gpu, profiles: Record<string, Gpu["profile"]>): Promis
 /** The fastest of each family among `allowed`. */
 function fastest({ results, variants }: Trial, allowed: (variant: KernelVariant) => boolean): KernelVariants {
   const choose = (family: keyof KernelVariants): KernelVariant =>
-    [...(results[family] ?? [])]
-      .filter((one) => allowed(one.variant) && one.rate > 0)
-      .sort((a, b) => b.rate - a.rate)[0]?.variant ?? variants[family];
+    [...results[family]].filter((one) => allowed(one.variant) && one.rate > 0).sort((a, b) => b.rate - a.rate)[0]
+      ?.variant ?? variants[family];
   return {
     gemm: choose("gemm"),
     attention: choose("attention"),
     scan: choose("scan"),
     conv: choose("conv") as KernelVariants["conv"],
+    convFew: variants.convFew,
   };
 }
 
