@@ -3,7 +3,7 @@
  * Loaded when asked for.
  */
 import { throwIfAborted } from "./errors.ts";
-import type { Gpu } from "./gpu/device.ts";
+import { Gpu } from "./gpu/device.ts";
 import { canRun, type KernelCase, type KernelCases } from "./kernels/case.ts";
 import { runCase } from "./kernels/run_case.ts";
 import { chooseVariants, isRight } from "./kernels/trial.ts";
@@ -17,6 +17,19 @@ const SMALL = 20_000;
 function isSmall({ outputs, benchOnly }: KernelCase): boolean {
   const elements = Object.values(outputs).map((shape) => shape.reduce((n, d) => n * d, 1));
   return !benchOnly && elements.reduce((sum, n) => sum + n, 0) <= SMALL;
+}
+
+/** On a device of its own. */
+export async function checkDevice(
+  onProgress: (done: number, total: number) => void,
+  signal: AbortSignal,
+): Promise<CheckResult[]> {
+  const gpu = await Gpu.request({ f16: true });
+  try {
+    return await selfCheck(gpu, onProgress, signal);
+  } finally {
+    gpu.dispose();
+  }
 }
 
 /** A case that cannot even run counts as failed, with its message; a lost device ends the check. */
@@ -61,7 +74,7 @@ async function chosenKernels(gpu: Gpu): Promise<CheckResult[]> {
     const wrong = candidates.filter((candidate) => !isRight(candidate));
     return {
       kernel: `chosen for ${family}`,
-      name: `${variant} of ${rates.join(", ")}`,
+      name: rates.length > 1 ? `${variant} of ${rates.join(", ")}` : variant,
       error: error!,
       tolerance,
       passed: true,

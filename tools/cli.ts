@@ -19,6 +19,7 @@ const COMMANDS: { name: string; summary: string; load: () => Promise<CommandModu
     load: () => import("./synth/command.ts"),
   },
   { name: "bench", summary: "measure speed and memory, ours and others'", load: () => import("./bench/command.ts") },
+  { name: "doctor", summary: "examine this device and every kernel on it", load: () => import("./doctor.ts") },
   { name: "serve", summary: "serve a directory to the browser", load: () => import("./serve.ts") },
 ];
 

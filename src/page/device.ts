@@ -71,8 +71,9 @@ export function deviceReport(facts: DeviceFacts, checks: readonly CheckResult[])
     `features: ${features.join(", ")}`,
     ...Object.entries(limits).map(([name, value]) => `${name}: ${value}`),
     ...checks.map(
-      ({ kernel, name, error, tolerance, passed }) =>
-        `${passed ? "pass" : "FAIL"} ${kernel}, ${name}: error ${error.toExponential(1)}, allowed ${tolerance}`,
+      ({ kernel, name, error, tolerance, passed, reason }) =>
+        `${passed ? "pass" : "FAIL"} ${kernel}, ${name}: error ${error.toExponential(1)}, allowed ${tolerance}` +
+        (reason === undefined ? "" : `; ${reason}`),
     ),
   ];
   return lines.join("\n");

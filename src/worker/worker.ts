@@ -78,13 +78,8 @@ const api = {
   /** On a device of its own; needs no loaded model. */
   selfCheck: (id: number, onProgress: (done: number, total: number) => void): Promise<CheckResult[]> =>
     job(id, async (signal) => {
-      const { selfCheck } = await import("../self_check.ts");
-      const gpu = await Gpu.request({ f16: true });
-      try {
-        return await selfCheck(gpu, onProgress, signal);
-      } finally {
-        gpu.dispose();
-      }
+      const { checkDevice } = await import("../self_check.ts");
+      return checkDevice(onProgress, signal);
     }),
 
   embed: (id: number, prompts: string[], onProgress: OnProgress): Promise<Uint8Array<ArrayBuffer>> =>

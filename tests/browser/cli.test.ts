@@ -6,6 +6,8 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { inflateSync } from "node:zlib";
 import { beforeAll, describe, expect, it } from "vitest";
+import type { Diagnosis } from "../../src/page/diagnosis.ts";
+import { lines } from "../../tools/doctor.ts";
 import { fromFile } from "../../tools/headless/wire.ts";
 import { inPage, openSession } from "../../tools/headless/session.ts";
 import { readSafetensors } from "../../src/weights/safetensors.ts";
@@ -42,6 +44,46 @@ function expectTrace(eps: Float32Array, hidden: Float32Array, golden: (name: str
   }
   expect(relativeError(eps, golden(`${n}.eps`).data), `case ${n}, eps`).toBeLessThan(1e-4);
 }
+
+describe("scanvas doctor", () => {
+  it.each([
+    { where: "in Node", args: [] },
+    { where: "in Chromium", args: ["--browser"] },
+  ])("examines every kernel and names what was chosen, $where", async ({ args }) => {
+    const { code, out, err } = await scanvas("doctor", "--json", ...args);
+    expect(code, err).toBe(0);
+    const { device, checks, storage, advice } = JSON.parse(out) as Diagnosis;
+    expect(device).toMatchObject({ isSoftware: true, tier: "software", limits: { maxBufferSize: 2 ** 30 } });
+    expect(checks.length).toBeGreaterThan(150);
+    expect(checks.filter(({ passed }) => !passed)).toEqual([]);
+    for (const family of ["gemm", "attention", "scan", "conv", "convFew"])
+      expect(checks.map(({ kernel }) => kernel)).toContain(`chosen for ${family}`);
+    expect(storage === undefined).toBe(args.length === 0);
+    expect(advice.join()).toMatch(/There is no GPU/);
+  });
+
+  it("puts what is wrong, what was replaced and what to do into words", () => {
+    const check = { error: 1e-7, tolerance: 1e-6, passed: true };
+    const device = { vendor: "v", architecture: "a", description: "d", isSoftware: false, features: ["f"], limits: {} };
+    const said = lines({
+      device: { ...device, tier: "basic" },
+      checks: [
+        { ...check, kernel: "chosen for gemm", name: "tile of tile, register wrong", reason: "register is not used" },
+        { ...check, kernel: "silu", name: "odd" },
+        { ...check, kernel: "silu", name: "even", passed: false, error: 0.5, reason: "y[3]: got 1, expected 2" },
+      ],
+      storage: undefined,
+      advice: [],
+    }).join("\n");
+    expect(said).toContain("passed    chosen for gemm: tile of tile, register wrong; register is not used");
+    expect(said).toContain("FAILED    silu: 1 of 2 cases");
+    expect(said).toContain("silu, even: error 0.5, y[3]: got 1, expected 2");
+    expect(said).toContain("advice    Update the graphics driver");
+    expect(lines({ device: "no-adapter", checks: [], storage: undefined, advice: [] })).toEqual([
+      "no pictures can be made here: no-adapter",
+    ]);
+  });
+});
 
 describe("scanvas trace", () => {
   it("agrees with PyTorch on case 0, as a command", async () => {

@@ -104,7 +104,7 @@ describe("the pace of submits", () => {
     const other = { ...REQUEST, width: 48 };
     const controller = new AbortController();
     vi.spyOn(pipeline.model.gpu.pipelines, "compile").mockImplementation(() => {
-      controller.abort();
+      setImmediate(() => controller.abort());
       return new Promise(() => {});
     });
     const cancelled = pipeline.generate(other, { signal: controller.signal });

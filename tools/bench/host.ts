@@ -1,10 +1,8 @@
 /** Where a suite runs: a page in headless Chromium, or this very process on Dawn. */
-import { spawnSync } from "node:child_process";
-import { create, globals } from "webgpu";
 import { ScanvasError } from "../../src/errors.ts";
 import { withEngine } from "../engine.ts";
 import { CHROMIUM_FLAGS, inPage, openPage } from "../headless/session.ts";
-import { findBrowser, softwareDriver } from "../setup/browser.ts";
+import { DAWN_FLAGS, dawnGpu } from "../setup/dawn.ts";
 import type { Page } from "playwright";
 import { cpuSeconds, gpuProcess } from "./cpu.ts";
 import type { Environment } from "./page/device.ts";
@@ -60,10 +58,7 @@ async function inChromium<T>(say: (line: string) => void, use: (host: Host) => P
 }
 
 async function inNode<T>(use: (host: Host) => Promise<T>): Promise<T> {
-  Object.assign(globalThis, globals);
-  const flags = ["enable-dawn-features=allow_unsafe_apis,vulkan_enable_f16_on_nvidia"];
-  const gpu = create(flags);
-  if (!(await gpu.requestAdapter())) throw startedAgain();
+  const gpu = await dawnGpu("bench");
   return withEngine("../tools/bench/page/node.ts", async (module: EnginePage) => {
     Object.assign(globalThis, { cpuSeconds: () => Promise.resolve(cpuSeconds(process.pid)) });
     const api = module.start(gpu) as unknown as Record<string, (...list: unknown[]) => unknown>;
@@ -72,23 +67,11 @@ async function inNode<T>(use: (host: Host) => Promise<T>): Promise<T> {
         throw new ScanvasError("InvalidArgumentError", `bench: ${name} needs a page; use --runtime chromium`);
       return api[name](...args);
     }) as Host["call"];
-    const environment: Environment = { runtime: `node ${process.version}, Dawn`, flags, ...(await call("describe")) };
+    const environment: Environment = {
+      runtime: `node ${process.version}, Dawn`,
+      flags: DAWN_FLAGS,
+      ...(await call("describe")),
+    };
     return use({ call, page: undefined, environment });
   });
-}
-
-/** No adapter: the whole command again on the browser's software driver, which a process must know of when it starts. */
-function startedAgain(): Error {
-  const browser = findBrowser();
-  if (!browser || process.env.VK_ICD_FILENAMES) {
-    return new ScanvasError(
-      "WebGPUUnavailableError",
-      "bench: Dawn found no adapter; install a Vulkan driver or a Chromium",
-    );
-  }
-  const { status } = spawnSync(process.execPath, [...process.execArgv, ...process.argv.slice(1)], {
-    env: { ...process.env, ...softwareDriver(browser) },
-    stdio: "inherit",
-  });
-  process.exit(status ?? 1);
 }

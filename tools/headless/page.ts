@@ -2,6 +2,7 @@
 import {
   load,
   plan,
+  selfCheck,
   type GenerateRequest,
   type LoadOptions,
   type NamedTensor,
@@ -10,6 +11,8 @@ import {
   type PlanOptions,
   type Progress,
 } from "../../src/index.ts";
+
+import { diagnose, type Diagnosis } from "../../src/page/diagnosis.ts";
 
 export interface WireTensor {
   dtype: "F32" | "I64";
@@ -41,6 +44,8 @@ const headless = {
     for (const image of images) pngs.push(toBase64(new Uint8Array(await (await image.toBlob()).arrayBuffer())));
     return { ...rest, pngs, trace: trace && mapValues(trace, toWire) };
   },
+
+  diagnose: (): Promise<Diagnosis> => diagnose(() => selfCheck()),
 
   dispose: () => pipeline?.dispose(),
 

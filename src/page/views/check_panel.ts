@@ -20,7 +20,12 @@ export function checkPanel(): { element: HTMLElement; results: () => readonly Ch
       "li",
       { class: "good" },
       h("span", {}, `✓ ${kernel}`),
-      h("span", { class: "quiet-text" }, `${t.ofKernel(mine.length)} · ${worst.toExponential(1)}`),
+      h(
+        "span",
+        { class: "quiet-text" },
+        // What was replaced has a reason, although all is well.
+        [t.ofKernel(mine.length), worst.toExponential(1), ...mine.flatMap(({ reason }) => reason ?? [])].join(" · "),
+      ),
     );
   };
 
