@@ -103,12 +103,18 @@ describe("the pace of submits", () => {
     const expected = await generateAt(Infinity);
     const other = { ...REQUEST, width: 48 };
     const controller = new AbortController();
-    vi.spyOn(pipeline.model.gpu.pipelines, "compile").mockImplementation(() => {
+    const { pipelines } = pipeline.model.gpu;
+    const compile = pipelines.compile.bind(pipelines);
+    let compiled = false;
+    vi.spyOn(pipelines, "compile").mockImplementation(async (dispatches) => {
       setImmediate(() => controller.abort());
-      return new Promise(() => {});
+      await new Promise((resolve) => setTimeout(resolve, 3000)); // a slow compiler, that nobody waits for
+      compiled = true;
+      return compile(dispatches);
     });
     const cancelled = pipeline.generate(other, { signal: controller.signal });
     await expect(cancelled).rejects.toMatchObject({ name: "AbortError", stage: "prepare" });
+    expect(compiled).toBe(false);
     vi.restoreAllMocks();
     await pipeline.generate(other); // nothing half-made was kept
     expect(await generateAt(Infinity)).toEqual(expected);

@@ -162,7 +162,10 @@ export const MATRIX: readonly Fault[] = [
     id: "G15",
     fault: "A leak over many pictures",
     then: "Every buffer is counted; the same size has the same bytes each time",
-    tests: [[STEADY, "while pictures are made > keeps nothing over 20 pictures of two sizes"]],
+    tests: [
+      [STEADY, "while pictures are made > keeps nothing over 20 pictures of two sizes"],
+      ["faults/soak.test.ts", "makes the same pictures to the end, settles everything and keeps nothing"],
+    ],
   },
   {
     id: "G16",

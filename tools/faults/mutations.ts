@@ -82,4 +82,12 @@ export const MUTATIONS: readonly Mutation[] = [
     to: '(outputs <= 8 ? "register" : rec.profile.variants.conv)',
     test: ["faults/wrong_kernel.test.ts", "a kernel that is wrong on this device > does not reach the picture"],
   },
+  {
+    id: "G15",
+    without: "the end of the last size's memory",
+    file: "src/pipeline.ts",
+    from: "this.#session?.session.dispose();",
+    to: "",
+    test: ["pipeline/steady.test.ts", "while pictures are made > keeps nothing over 20 pictures of two sizes"],
+  },
 ];

@@ -8,23 +8,42 @@ export interface HeapGrowth {
 }
 
 interface Usage {
-  usedSize: number;
+  usedSize?: number;
   /** Array buffers, which `usedSize` leaves out. */
   backingStorageSize?: number;
 }
 
-/** Starts sampling five times a second; the answer stops it. */
-export async function watchHeap(page: Page): Promise<() => Promise<HeapGrowth>> {
+export interface Heap {
+  /** Bytes in use now, garbage included. */
+  total(): Promise<number>;
+  /** Bytes in use after everything that nobody holds was collected. */
+  live(): Promise<number>;
+  close(): Promise<void>;
+}
+
+export async function openHeap(page: Page): Promise<Heap> {
   const cdp = await page.context().newCDPSession(page);
   const workers = await attachWorkers(cdp);
   const total = async (): Promise<number> => {
     const own = (await cdp.send("Runtime.getHeapUsage")) as Usage;
-    const theirs = await Promise.all([...workers].map((ask) => ask()));
-    return [own, ...theirs].reduce((sum, usage) => sum + usage.usedSize + (usage.backingStorageSize ?? 0), 0);
+    const theirs = await Promise.all([...workers].map((ask) => ask("Runtime.getHeapUsage")));
+    return [own, ...theirs].reduce(
+      (sum, { usedSize = 0, backingStorageSize = 0 }) => sum + usedSize + backingStorageSize,
+      0,
+    );
   };
-  const collect = (): Promise<unknown> => cdp.send("HeapProfiler.collectGarbage");
-  await collect();
-  const start = await total();
+  const live = async (): Promise<number> => {
+    await Promise.all([...workers].map((ask) => ask("HeapProfiler.collectGarbage")));
+    await cdp.send("HeapProfiler.collectGarbage");
+    return total();
+  };
+  return { total, live, close: () => cdp.detach() };
+}
+
+/** Starts sampling five times a second; the answer stops it. */
+export async function watchHeap(page: Page): Promise<() => Promise<HeapGrowth>> {
+  const { total, live, close } = await openHeap(page);
+  const start = await live();
   let peak = start;
   let watching = true;
   const loop = (async () => {
@@ -36,12 +55,12 @@ export async function watchHeap(page: Page): Promise<() => Promise<HeapGrowth>> 
   return async () => {
     watching = false;
     await loop;
-    await cdp.detach();
+    await close();
     return { growth: peak - start, peak };
   };
 }
 
-type Ask = () => Promise<Usage>;
+type Ask = (method: string) => Promise<Usage>;
 
 /** One function for each worker that is alive; workers come and go. */
 async function attachWorkers(cdp: CDPSession): Promise<Iterable<Ask>> {
@@ -53,11 +72,11 @@ async function attachWorkers(cdp: CDPSession): Promise<Iterable<Ask>> {
     answers.set(sessionId, waiting);
     workers.set(
       sessionId,
-      () =>
+      (method) =>
         new Promise((resolve) => {
           const id = next++;
           waiting.set(id, resolve);
-          const message = JSON.stringify({ id, method: "Runtime.getHeapUsage" });
+          const message = JSON.stringify({ id, method });
           cdp.send("Target.sendMessageToTarget", { sessionId, message }).catch(() => resolve(NOTHING));
         }),
     );
@@ -78,4 +97,4 @@ async function attachWorkers(cdp: CDPSession): Promise<Iterable<Ask>> {
 }
 
 /** Of a worker that has ended. */
-const NOTHING: Usage = { usedSize: 0 };
+const NOTHING: Usage = {};
