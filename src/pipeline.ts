@@ -343,11 +343,12 @@ export class LocalPipeline {
 
   /** An OutOfMemoryError that tells what the picture needs. */
   #explained(error: unknown, { settings }: Job): unknown {
-    if (!isLack(error)) return error;
+    if (!(error instanceof ScanvasError) || !isLack(error)) return error;
     const { height, width } = settings;
     const { gpu } = this.loaded;
-    const text = `${(error as Error).message}; ${width} x ${height} does not fit even with all that can be given up (${LADDER.join(", ")}): choose a smaller size`;
-    return new ScanvasError("OutOfMemoryError", `${text}. The model holds ${gpu.arena.bytes} bytes`, { cause: error });
+    const text = `${error.message}; ${width} x ${height} does not fit even with all that can be given up (${LADDER.join(", ")}): choose a smaller size`;
+    const message = `${text}. The model holds ${gpu.arena.bytes} bytes`;
+    return Object.assign(new ScanvasError("OutOfMemoryError", message, { cause: error }), { stage: error.stage });
   }
 
   /** What a picture needs. ModelConfigError names what this model lacks. */

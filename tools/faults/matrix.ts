@@ -22,6 +22,8 @@ const MODELS = "weights/models.test.ts";
 const STORAGE = "weights/browser.test.ts";
 const ERRORS = "pipeline/errors.test.ts";
 const FUZZ = "faults/fuzz.test.ts";
+const LOSS = "faults/device_loss.test.ts";
+const LACK = "faults/out_of_memory.test.ts";
 const STEADY = "pipeline/steady.test.ts";
 const BROWSER = "browser/pipeline.test.ts";
 const ONNX = "browser/onnx.test.ts";
@@ -30,6 +32,8 @@ const HEADER = "weights/safetensors.test.ts";
 const PACKAGE = "package/package.test.ts";
 const ELEMENT = "element/element.test.ts";
 const TWELVE = "a model of twelve pieces";
+const LOST = "a device that is lost";
+const NO_ROOM = "a GPU without room";
 const IMPOSSIBLE = "a pipeline that is asked for the impossible";
 const CANNOT = "a model that cannot be loaded";
 const KERNELS = "kernels against their CPU twins, at default limits > * > *";
@@ -39,8 +43,20 @@ export const MATRIX: readonly Fault[] = [
   {
     id: "G1",
     fault: "The device is lost: driver reset, sleep, reclaim",
-    then: "A new device, the weights from storage, on from the last step (no test of this yet); at most two a minute, then an error that offers the low tier",
+    then: "A new device, the weights from storage, on from the last step; at most two a minute, then an error that offers the low tier",
     tests: [
+      [LOSS, `${LOST} > at $stage $step costs no step that was done, and the picture is the same`],
+      [LOSS, `${LOST} > in the second of two pictures does not cost the first`],
+      [LOSS, `${LOST} > between two pictures is replaced`],
+      [LOSS, `${LOST} > while the model loads is replaced too`],
+      [
+        LOSS,
+        `${LOST} > three times within a minute ends in an error that says what to do; after a minute the pipeline works again`,
+      ],
+      [
+        LOSS,
+        `${LOST} > and whose weights are no longer to be had ends in an error that says so; with them, the pipeline works again`,
+      ],
       [ERRORS, `${IMPOSSIBLE} > says so when the device is lost in a step and may not be replaced, and ever after`],
       ["faults/allowance.test.ts", "an allowance > is used up, and there again when its span is over"],
     ],
@@ -49,19 +65,37 @@ export const MATRIX: readonly Fault[] = [
     id: "G2",
     fault: "Own teardown is reported as a loss",
     then: "Nothing is reported, and every buffer is gone",
-    tests: [[STEADY, "while pictures are made > frees every buffer when it is disposed"]],
+    tests: [
+      [STEADY, "while pictures are made > frees every buffer when it is disposed"],
+      [LOSS, `${LOST} > by dispose() is no loss: nothing is loaded again`],
+    ],
   },
   {
     id: "G3",
     fault: "The API lies after a loss",
     then: "After any failed call the loss is waited for a moment, and is what is reported",
-    tests: [],
+    tests: [[LOSS, `${LOST} > is what is reported, whatever the call says that fails first`]],
   },
   {
     id: "G4",
     fault: "GPU memory is exhausted",
     then: "The text encoder is streamed, guidance taken in passes, activations in small parts; then an error with the bytes",
-    tests: [],
+    tests: [
+      [LACK, `${NO_ROOM} > for the weights of the text encoder streams them from the start`],
+      [
+        LACK,
+        `${NO_ROOM} > for a picture gets the memory of the text encoder, then takes guidance in passes; with room, the next size has all of it`,
+      ],
+      [
+        LACK,
+        `${NO_ROOM} > is asked for less at every step of the ladder; the error has the numbers, and the next picture is right`,
+      ],
+      [
+        LACK,
+        `${NO_ROOM} > for any one buffer, of the engine's own count or not, steps down once, and the picture is right`,
+      ],
+      [LACK, `${NO_ROOM} > even for the weights is refused with the bytes, and leaves nothing`],
+    ],
   },
   {
     id: "G5",
