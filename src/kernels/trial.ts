@@ -106,8 +106,8 @@ async function tryOne(gpu: Gpu, variant: KernelVariant, { check, time }: TrialCa
     const { errors } = await runCase(gpu, check);
     const error = Math.max(...Object.values(errors));
     return { variant, error, tolerance, rate: error <= tolerance ? await rateOf(gpu, time) : 0 };
-  } catch {
-    gpu.checkLost();
+  } catch (error) {
+    await gpu.blame(error).catch(() => gpu.checkLost()); // of a lost device nothing may be concluded
     return { variant, error: Infinity, tolerance, rate: 0 }; // does not compile, or no memory for it: not a candidate
   }
 }
