@@ -24,6 +24,8 @@ const ERRORS = "pipeline/errors.test.ts";
 const FUZZ = "faults/fuzz.test.ts";
 const LOSS = "faults/device_loss.test.ts";
 const LACK = "faults/out_of_memory.test.ts";
+const TABS = "faults/browser.test.ts";
+const WORKER = "faults/worker.test.ts";
 const STEADY = "pipeline/steady.test.ts";
 const BROWSER = "browser/pipeline.test.ts";
 const ONNX = "browser/onnx.test.ts";
@@ -57,6 +59,8 @@ export const MATRIX: readonly Fault[] = [
         LOSS,
         `${LOST} > and whose weights are no longer to be had ends in an error that says so; with them, the pipeline works again`,
       ],
+      [TABS, "a GPU process that dies > at any step of a picture, again and again, changes none of them"],
+      [TABS, "a GPU process that the browser does not start again > is an error that says so, and the page lives on"],
       [ERRORS, `${IMPOSSIBLE} > says so when the device is lost in a step and may not be replaced, and ever after`],
       ["faults/allowance.test.ts", "an allowance > is used up, and there again when its span is over"],
     ],
@@ -158,7 +162,12 @@ export const MATRIX: readonly Fault[] = [
     ],
   },
   { id: "G11", fault: "Wrong numbers on one GPU or driver", then: "A self-test names the kernel", tests: [] },
-  { id: "G12", fault: "A software adapter is used unseen", then: "The adapter's kind is told", tests: [] },
+  {
+    id: "G12",
+    fault: "A software adapter is used unseen",
+    then: "The adapter's kind is told",
+    tests: [[TABS, "an adapter > of software is told, in words and as such"]],
+  },
   {
     id: "G13",
     fault: "ONNX Runtime and the engine on different devices",
@@ -206,14 +215,33 @@ export const MATRIX: readonly Fault[] = [
     id: "G18",
     fault: "Many tabs, each with all its GPU memory",
     then: "One tab works at a time; an idle one parks its models when another asks",
-    tests: [],
+    tests: [
+      [
+        TABS,
+        "tabs that share a GPU > take turns: an idle one parks, a busy one is waited for or ended, a dead one is no obstacle",
+      ],
+    ],
   },
-  { id: "G19", fault: "A tab in the background, sleep, freeze", then: "", tests: [] },
+  {
+    id: "G19",
+    fault: "A tab in the background, sleep, freeze",
+    then: "Work waits, and goes on from the last step, with a new device if the old one is gone; nothing is timed by the wall clock",
+    tests: [
+      [TABS, "a GPU process that dies > while the tab is frozen costs nothing: the picture goes on when it wakes"],
+      [LOSS, `${LOST} > between two pictures is replaced`],
+    ],
+    manual: "No headless browser hides a tab: switch to another tab, or close the lid, while a picture is made",
+  },
   {
     id: "G20",
     fault: "The system kills the tab",
     then: "The next visit loads at the low tier, and says why",
-    tests: [],
+    tests: [
+      [
+        TABS,
+        "a tab > that the system killed at work loads at the low tier the next time, and says why; one that was left does not",
+      ],
+    ],
   },
 
   // Network and storage
@@ -313,7 +341,12 @@ export const MATRIX: readonly Fault[] = [
       [LOAD, "many shards > load although the store fails at everything"],
     ],
   },
-  { id: "S13", fault: "Nothing works on http:// in a local network", then: "The error says why", tests: [] },
+  {
+    id: "S13",
+    fault: "Nothing works on http:// in a local network",
+    then: "The error says why",
+    tests: [[TABS, "an adapter > that an insecure page cannot have is an error that says why"]],
+  },
   {
     id: "S14",
     fault: "The JavaScript heap holds the model twice",
@@ -420,6 +453,10 @@ export const MATRIX: readonly Fault[] = [
     fault: "The worker dies, hangs or never starts",
     then: "Every open promise is rejected with a WorkerCrashedError",
     tests: [
+      [WORKER, "a worker > that gives no sign of life is given up, and all that is open with it"],
+      [WORKER, "a worker > that works for hours, and answers, is left alone"],
+      [WORKER, "a worker > that fails at work takes along what is open, and says why"],
+      [TABS, "a worker at work > that fails or hangs is given up; a new one makes the picture"],
       [BROWSER, "calls a worker dead whose script is not there, soon"],
       [BROWSER, "settles what runs when the worker dies, and all that comes after"],
     ],
@@ -445,7 +482,12 @@ export const MATRIX: readonly Fault[] = [
       [ELEMENT, "gives up when it is removed while it generates, and begins again where it is put back"],
     ],
   },
-  { id: "X13", fault: "A result comes too late; addresses leak", then: "", tests: [] },
+  {
+    id: "X13",
+    fault: "A result comes too late",
+    then: "What a worker says of a job that ended goes unheard; the next job has its own results",
+    tests: [[WORKER, "a worker > is not heard any more on a picture that ended; the next one is its own"]],
+  },
 ];
 
 export const ROWS: readonly string[] = [

@@ -15,6 +15,8 @@ export interface Mutation {
 
 const LOSS = "faults/device_loss.test.ts";
 const LACK = "faults/out_of_memory.test.ts";
+const TABS = "faults/browser.test.ts";
+const WORKER = "faults/worker.test.ts";
 
 export const MUTATIONS: readonly Mutation[] = [
   {
@@ -76,5 +78,86 @@ export const MUTATIONS: readonly Mutation[] = [
       "pipeline/errors.test.ts",
       "a pipeline that is asked for the impossible > $what among the weights > is traced to $says",
     ],
+  },
+  {
+    id: "G12",
+    without: "the names of software adapters",
+    file: "src/gpu/device.ts",
+    from: "/swiftshader|llvmpipe",
+    to: "/llvmpipe",
+    test: [TABS, "an adapter > of software is told, in words and as such"],
+  },
+  {
+    id: "G18",
+    without: "parking when another tab asks",
+    file: "src/worker/turn.ts",
+    from: "players.map((player) => player.park())",
+    to: "[]",
+    test: [
+      TABS,
+      "tabs that share a GPU > take turns: an idle one parks, a busy one is waited for or ended, a dead one is no obstacle",
+    ],
+  },
+  {
+    id: "G18",
+    without: "a wait that each caller can end",
+    file: "src/worker/turn.ts",
+    from: "await orAborted(this.#taking, options.signal)",
+    to: "await this.#taking",
+    test: [
+      TABS,
+      "tabs that share a GPU > take turns: an idle one parks, a busy one is waited for or ended, a dead one is no obstacle",
+    ],
+  },
+  {
+    id: "G19",
+    without: "a new device for the picture at work",
+    file: "src/pipeline.ts",
+    from: "if (isLoss(error) && !this.#disposed)",
+    to: "if (isLoss(error) && this.#disposed)",
+    test: [TABS, "a GPU process that dies > while the tab is frozen costs nothing: the picture goes on when it wakes"],
+  },
+  {
+    id: "G20",
+    without: "the mark that a dead tab left",
+    file: "src/worker/marker.ts",
+    from: "if (dead) beCautious(dead);",
+    to: "",
+    test: [
+      TABS,
+      "a tab > that the system killed at work loads at the low tier the next time, and says why; one that was left does not",
+    ],
+  },
+  {
+    id: "S13",
+    without: "the look at what an insecure page has not",
+    file: "src/weights/fetch.ts",
+    from: "if (!subtle) {",
+    to: "if (subtle === null) {",
+    test: [TABS, "an adapter > that an insecure page cannot have is an error that says why"],
+  },
+  {
+    id: "X9",
+    without: "the count of missed signs of life",
+    file: "src/worker/client.ts",
+    from: "++missed > MISSED_PULSES",
+    to: "++missed > Infinity",
+    test: [WORKER, "a worker > that gives no sign of life is given up, and all that is open with it"],
+  },
+  {
+    id: "X9",
+    without: "the count that begins anew with every sign of life",
+    file: "src/worker/client.ts",
+    from: ".then(() => (missed = 0))",
+    to: "",
+    test: [WORKER, "a worker > that works for hours, and answers, is left alone"],
+  },
+  {
+    id: "X13",
+    without: "deaf ears for what comes too late",
+    file: "src/worker/client.ts",
+    from: "if (failed) return;",
+    to: "",
+    test: [WORKER, "a worker > is not heard any more on a picture that ended; the next one is its own"],
   },
 ];
