@@ -1,7 +1,10 @@
 // The GPU goes away at any moment: the picture is the same to the bit, from the last step on, with the weights from storage alone.
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { Gpu } from "../../src/gpu/device.ts";
+import { chooseVariants } from "../../src/kernels/trial.ts";
 import type { LocalPipeline } from "../../src/pipeline.ts";
 import type { GenerateRequest, Progress } from "../../src/worker/api.ts";
+import { recordingDawn, type Tamper } from "../kernels/gpu.ts";
 import { baselineOf, errorOf, expectBaseline, openRig, REQUEST, type Baseline, type Rig } from "./rig.ts";
 
 interface Moment {
@@ -109,6 +112,27 @@ describe("a device that is lost", () => {
     };
     expect(await errorOf(strict.generate(REQUEST))).toMatchObject({ name: "DeviceLostError" });
     await strict.dispose();
+  });
+
+  it("amid the trial of kernels lets nothing be concluded of them", async () => {
+    const tamper: Tamper = (device, number) => {
+      if (number > 0) return;
+      device.createBuffer = () => {
+        setTimeout(() => device.destroy(), 20);
+        throw new RangeError("createBuffer failed, size (1024) is too large");
+      };
+    };
+    const { gpu: dawn } = recordingDawn(tamper);
+    const requestGpu = async (): Promise<Gpu> => {
+      const gpu = await Gpu.request({ gpu: dawn, limits: "default" });
+      return Object.defineProperty(gpu, "adapterKey", { value: "an adapter that was not tried yet" });
+    };
+    const lostOne = await requestGpu();
+    expect(await errorOf(chooseVariants(lostOne))).toMatchObject({ name: "DeviceLostError" });
+    const gpu = await requestGpu();
+    const { results } = await chooseVariants(gpu);
+    for (const { variant, rate } of results.gemm!) expect(rate, variant).toBeGreaterThan(0);
+    gpu.dispose();
   });
 
   it("three times within a minute ends in an error that says what to do; after a minute the pipeline works again", async () => {

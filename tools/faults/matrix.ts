@@ -78,7 +78,10 @@ export const MATRIX: readonly Fault[] = [
     id: "G3",
     fault: "The API lies after a loss",
     then: "After any failed call the loss is waited for a moment, and is what is reported",
-    tests: [[LOSS, `${LOST} > is what is reported, whatever the call says that fails first`]],
+    tests: [
+      [LOSS, `${LOST} > is what is reported, whatever the call says that fails first`],
+      [LOSS, `${LOST} > amid the trial of kernels lets nothing be concluded of them`],
+    ],
   },
   {
     id: "G4",
@@ -484,9 +487,12 @@ export const MATRIX: readonly Fault[] = [
   },
   {
     id: "X13",
-    fault: "A result comes too late",
-    then: "What a worker says of a job that ended goes unheard; the next job has its own results",
-    tests: [[WORKER, "a worker > is not heard any more on a picture that ended; the next one is its own"]],
+    fault: "A result comes too late; addresses leak",
+    then: "What a worker says of a job that ended goes unheard; a picture's address goes with the picture",
+    tests: [
+      [WORKER, "a worker > is not heard any more on a picture that ended; the next one is its own"],
+      ["faults/addresses.test.ts", "the address of a picture > goes with it, and another comes back with it"],
+    ],
   },
 ];
 

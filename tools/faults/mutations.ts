@@ -47,6 +47,14 @@ export const MUTATIONS: readonly Mutation[] = [
     test: [LOSS, "a device that is lost > is what is reported, whatever the call says that fails first"],
   },
   {
+    id: "G3",
+    without: "the look for a loss when a variant fails in the trial",
+    file: "src/kernels/trial.ts",
+    from: "await gpu.blame(error).catch(() => gpu.checkLost());",
+    to: "void error;",
+    test: [LOSS, "a device that is lost > amid the trial of kernels lets nothing be concluded of them"],
+  },
+  {
     id: "G4",
     without: "guidance in passes where memory lacks",
     file: "src/pipeline.ts",
@@ -159,5 +167,13 @@ export const MUTATIONS: readonly Mutation[] = [
     from: "if (failed) return;",
     to: "",
     test: [WORKER, "a worker > is not heard any more on a picture that ended; the next one is its own"],
+  },
+  {
+    id: "X13",
+    without: "the end of an address",
+    file: "src/page/gallery.ts",
+    from: "if (url) URL.revokeObjectURL(url);",
+    to: "",
+    test: ["faults/addresses.test.ts", "the address of a picture > goes with it, and another comes back with it"],
   },
 ];
