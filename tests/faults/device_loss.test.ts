@@ -81,6 +81,7 @@ describe("a device that is lost", () => {
 
   it("between two pictures is replaced", async () => {
     lose();
+    rig.away = 2;
     await pipeline.model.gpu.device.lost;
     await expectBaseline(rig, pipeline, baseline);
   });
@@ -93,7 +94,10 @@ describe("a device that is lost", () => {
       const write = queue.writeBuffer.bind(queue);
       let writes = 0;
       queue.writeBuffer = (...args: Parameters<GPUQueue["writeBuffer"]>) => {
-        if (++writes === 20) device.destroy();
+        if (++writes === 20) {
+          device.destroy();
+          rig.away = 2;
+        }
         write(...args);
       };
     };

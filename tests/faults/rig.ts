@@ -18,6 +18,8 @@ export interface Rig {
   readonly devices: GPUDevice[];
   /** For devices that are made from now on. */
   tamper: Tamper;
+  /** So many times no adapter is offered. */
+  away: number;
   load(options?: PipelineOptions): Promise<LocalPipeline>;
 }
 
@@ -26,11 +28,15 @@ export async function openRig(): Promise<Rig> {
   await convert(`${PIXART}/pipeline`, folder, { dtype: "f32" });
   const server = await serveDirectory(folder);
   const directory = new FakeDirectory();
-  const { gpu, devices } = recordingDawn((device, number) => rig.tamper(device, number));
+  const { gpu, devices } = recordingDawn(
+    (device, number) => rig.tamper(device, number),
+    () => rig.away-- > 0,
+  );
   const rig: Rig = {
     directory,
     devices,
     tamper: () => undefined,
+    away: 0,
     load: (options) => LocalPipeline.load(server.url, { gpu, limits: "default", store: directory.store(), ...options }),
   };
   await (await rig.load()).dispose(); // everything is stored

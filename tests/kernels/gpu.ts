@@ -19,10 +19,11 @@ export async function testGpu(options: GpuOptions = {}): Promise<Gpu> {
 /** Changes a device as soon as it is made; `number` counts them. */
 export type Tamper = (device: GPUDevice, number: number) => void;
 
-/** Dawn, and the devices that it was asked for. */
-export function recordingDawn(tamper?: Tamper): { gpu: GPU; devices: GPUDevice[] } {
+/** Dawn, and the devices that it was asked for. `isAway`: it offers no adapter, as a browser whose GPU process starts again. */
+export function recordingDawn(tamper?: Tamper, isAway?: () => boolean): { gpu: GPU; devices: GPUDevice[] } {
   const devices: GPUDevice[] = [];
-  const requestAdapter = async (options?: GPURequestAdapterOptions): Promise<GPUAdapter> => {
+  const requestAdapter = async (options?: GPURequestAdapterOptions): Promise<GPUAdapter | null> => {
+    if (isAway?.()) return null;
     const adapter = (await dawn().requestAdapter(options))!;
     const requestDevice = async (descriptor?: GPUDeviceDescriptor): Promise<GPUDevice> => {
       const device = await adapter.requestDevice(descriptor);

@@ -39,6 +39,14 @@ export const MUTATIONS: readonly Mutation[] = [
     ],
   },
   {
+    id: "G1",
+    without: "time for the browser's GPU process to start again",
+    file: "src/pipeline.ts",
+    from: 'else if (lost && isNamed(error, "WebGPUUnavailableError") && ++waits <= ADAPTER_WAITS)',
+    to: "else if (waits > 0)",
+    test: [LOSS, "a device that is lost > while the model loads is replaced too"],
+  },
+  {
     id: "G3",
     without: "the moment that a loss is waited for",
     file: "src/gpu/device.ts",
