@@ -67,6 +67,28 @@ const isNamed = (error: unknown, name: ErrorName): boolean => error instanceof S
 const isLoss = (error: unknown): boolean => isNamed(error, "DeviceLostError");
 const isLack = (error: unknown): boolean => isNamed(error, "OutOfMemoryError");
 
+/**
+ * Loads again when the device is lost meanwhile, as often as that is made good. Where one was lost, a browser that offers no adapter is given
+ * time: its GPU process is starting again.
+ */
+async function persistently(
+  load: () => Promise<Model>,
+  losses: Allowance,
+  { signal, lost = false }: { signal: AbortSignal | undefined; lost?: boolean },
+): Promise<Model> {
+  for (let waits = 0; ;) {
+    try {
+      return await load();
+    } catch (error) {
+      throwIfAborted(signal);
+      if (isLoss(error) && losses.take()) [lost, waits] = [true, 0];
+      else if (lost && isNamed(error, "WebGPUUnavailableError") && ++waits <= ADAPTER_WAITS)
+        await new Promise((resolve) => setTimeout(resolve, 500));
+      else throw error;
+    }
+  }
+}
+
 /** A loaded model, ready to make pictures one after the other. A lost device, or one without room, is its own matter as long as there is a way. */
 export class LocalPipeline {
   #session: { readonly key: string; readonly session: Session } | undefined;
@@ -91,16 +113,7 @@ export class LocalPipeline {
     const low = tier === "low";
     const own: LoadOptions = low && rest.textEncoder === undefined ? { ...rest, textEncoder: "streamed" } : rest;
     const losses = new Allowance(recoveries);
-    const load = async (again: Partial<LoadOptions>): Promise<Model> => {
-      for (;;) {
-        try {
-          return await loadModel(url, { ...own, ...again });
-        } catch (error) {
-          if (!isLoss(error) || !losses.take()) throw error;
-        }
-      }
-    };
-    const model = await load({});
+    const model = await persistently(() => loadModel(url, own), losses, { signal: own.signal });
     const { manifest } = model;
     const reload = ({ signal, onProgress }: GenerateOptions): Promise<Model> =>
       loadModel(url, { ...own, manifest, signal, onProgress });
@@ -140,32 +153,25 @@ export class LocalPipeline {
     const { gpu } = this.loaded;
     if (!gpu.lost && !this.#parked && cause === undefined) return;
     const why = cause instanceof Error ? cause.message : `scanvas: the GPU device was lost (${gpu.lost?.message})`;
-    for (let waits = 0; ;) {
-      if (!this.reload || (waits === 0 && !this.#parked && !this.losses.take())) {
-        const { limit } = this.losses;
-        const advice =
-          limit > 0
-            ? `, ${limit + 1} times within a minute; load the model with tier "low" or try again later`
-            : "; load the model again";
-        throw new ScanvasError("DeviceLostError", why + advice, { cause });
-      }
-      this.#release();
-      await this.loaded.prompts?.dispose();
-      gpu.dispose();
-      try {
-        this.loaded = await this.reload(run);
-        this.#parked = false;
-        return;
-      } catch (error) {
-        throwIfAborted(run.signal);
-        if (isLoss(error)) waits = 0;
-        else if (error instanceof ScanvasError && error.name === "WebGPUUnavailableError" && ++waits <= ADAPTER_WAITS) {
-          await new Promise((resolve) => setTimeout(resolve, 500)); // the browser's GPU process is starting again
-        } else {
-          const reason = error instanceof Error ? error.message : String(error);
-          throw new ScanvasError("DeviceLostError", `${why}, and could not be had again: ${reason}`, { cause: error });
-        }
-      }
+    const { limit } = this.losses;
+    const advice =
+      limit > 0
+        ? `, ${limit + 1} times within a minute; load the model with tier "low" or try again later`
+        : "; load the model again";
+    if (!this.reload || !(this.#parked || this.losses.take()))
+      throw new ScanvasError("DeviceLostError", why + advice, { cause });
+    this.#release();
+    await this.loaded.prompts?.dispose();
+    gpu.dispose();
+    const { reload } = this;
+    try {
+      this.loaded = await persistently(() => reload(run), this.losses, { signal: run.signal, lost: true });
+      this.#parked = false;
+    } catch (error) {
+      throwIfAborted(run.signal);
+      const reason = error instanceof Error ? error.message : String(error);
+      const end = isLoss(error) ? advice : `, and could not be had again: ${reason}`;
+      throw new ScanvasError("DeviceLostError", why + end, { cause: error });
     }
   }
 
@@ -346,11 +352,12 @@ export class LocalPipeline {
 
   /** An OutOfMemoryError that tells what the picture needs. */
   #explained(error: unknown, { settings }: Job): unknown {
-    if (!isLack(error)) return error;
+    if (!(error instanceof ScanvasError) || !isLack(error)) return error;
     const { height, width } = settings;
     const { gpu } = this.loaded;
-    const text = `${(error as Error).message}; ${width} x ${height} does not fit even with all that can be given up (${LADDER.join(", ")}): choose a smaller size`;
-    return new ScanvasError("OutOfMemoryError", `${text}. The model holds ${gpu.arena.bytes} bytes`, { cause: error });
+    const text = `${error.message}; ${width} x ${height} does not fit even with all that can be given up (${LADDER.join(", ")}): choose a smaller size`;
+    const message = `${text}. The model holds ${gpu.arena.bytes} bytes`;
+    return Object.assign(new ScanvasError("OutOfMemoryError", message, { cause: error }), { stage: error.stage });
   }
 
   /** What a picture needs. ModelConfigError names what this model lacks. */

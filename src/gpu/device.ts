@@ -22,8 +22,8 @@ const WANTED_LIMITS = [
   "maxComputeWorkgroupStorageSize",
 ] as const satisfies readonly (keyof GPUSupportedLimits)[];
 
-/** Milliseconds until a loss is told of, at the latest. */
-const LOSS_DELAY = 100;
+/** Milliseconds until a loss is told of, at the latest; on a busy machine the news takes a while. */
+const LOSS_DELAY = 1000;
 
 /** One WebGPU device and all that lives on it: memory, pipelines, the profile that record functions are told. */
 export class Gpu {

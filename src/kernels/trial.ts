@@ -128,8 +128,8 @@ async function tryOne(gpu: Gpu, variant: KernelVariant, { check, time }: TrialCa
     const worst = Math.max(...Object.values(errors));
     const result = { variant, error: Number.isFinite(worst) ? worst : null, tolerance, rate: 0 };
     return time && isRight(result) ? { ...result, rate: await rateOf(gpu, time) } : result;
-  } catch {
-    gpu.checkLost();
+  } catch (error) {
+    await gpu.blame(error).catch(() => gpu.checkLost()); // of a lost device nothing may be concluded
     return { variant, error: null, tolerance, rate: 0 }; // does not compile, or no memory for it: not a candidate
   }
 }

@@ -39,6 +39,7 @@ export class Gallery {
   async remove(id: number): Promise<void> {
     await this.kept.remove(id);
     const { pictures, selected, compared, outcome } = this.store.state;
+    for (const { png } of pictures.filter((picture) => picture.id === id)) this.#revoke(png);
     this.store.set({
       pictures: pictures.filter((picture) => picture.id !== id),
       ...(selected === id && { selected: undefined, compared: undefined }),
@@ -76,5 +77,6 @@ export class Gallery {
   #revoke(png: Blob): void {
     const url = this.#urls.get(png);
     if (url) URL.revokeObjectURL(url);
+    this.#urls.delete(png); // put back, it needs another one
   }
 }

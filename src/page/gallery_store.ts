@@ -23,11 +23,15 @@ export class GalleryStore {
   private constructor(private readonly database: IDBPDatabase<Schema> | undefined) {}
 
   static async open(): Promise<GalleryStore> {
-    const database = await openDB<Schema>("scanvas", 1, {
-      upgrade: (created) => void created.createObjectStore("pictures", { keyPath: "id" }),
-      blocking: (_current, _blocked, event) => (event.target as IDBDatabase).close(), // a newer page wants to upgrade
-    }).catch(() => undefined);
-    return new GalleryStore(database);
+    try {
+      const database = await openDB<Schema>("scanvas", 1, {
+        upgrade: (created) => void created.createObjectStore("pictures", { keyPath: "id" }),
+        blocking: (_current, _blocked, event) => (event.target as IDBDatabase).close(), // a newer page wants to upgrade
+      });
+      return new GalleryStore(database);
+    } catch {
+      return new GalleryStore(undefined); // refused, in some browsers by an exception at once
+    }
   }
 
   get isKept(): boolean {

@@ -208,8 +208,12 @@ function isSameOrigin(url: string): boolean {
 /** SHA-256 in lower-case hex. */
 export async function sha256Hex(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
   const { subtle } = globalThis.crypto;
-  if (!subtle)
-    throw new ScanvasError("WebGPUUnavailableError", "scanvas needs a secure context: use https or localhost");
+  if (!subtle) {
+    throw new ScanvasError(
+      "WebGPUUnavailableError",
+      "scanvas: hashes and WebGPU need a secure context, and this page is not one; serve it over https or from localhost",
+    );
+  }
   const digest = new Uint8Array(await subtle.digest("SHA-256", bytes));
   return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

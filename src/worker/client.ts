@@ -104,15 +104,8 @@ function absoluteUrl(who: string, url: string): string {
 /** All pipelines of this page take turns with other tabs as one. */
 const turn = new Turn();
 
-/** A callback for the worker. An error in it is the page's own, and no matter of the job. */
-const hear = <A extends unknown[]>(callback: ((...args: A) => void) | undefined): ((...args: A) => void) =>
-  comlink.proxy((...args: A) => {
-    try {
-      callback?.(...args);
-    } catch (error) {
-      reportError(error);
-    }
-  });
+/** Makes a callback one that the worker can call. */
+type Hear = <A extends unknown[]>(callback: ((...args: A) => void) | undefined) => (...args: A) => void;
 
 /** A model loaded into a worker of its own. Every promise settles; errors are ScanvasErrors, told apart by `name`. */
 export class Pipeline {
@@ -173,7 +166,7 @@ export class Pipeline {
     const pipeline = await Pipeline.start(createWorker);
     pipeline.#url = absolute;
     try {
-      const info = await pipeline.#turn({ signal, onProgress, takeOver }, (id) =>
+      const info = await pipeline.#turn({ signal, onProgress, takeOver }, (id, hear) =>
         pipeline.remote.load(id, { url: absolute, ...request }, hear(onProgress)),
       );
       pipeline.#info = caution === undefined ? info : { ...info, tierReason: caution };
@@ -189,7 +182,7 @@ export class Pipeline {
     throwIfAborted(signal);
     const pipeline = await Pipeline.start(createWorker);
     try {
-      return await pipeline.#job(signal, (id) => pipeline.remote.selfCheck(id, hear(onProgress)));
+      return await pipeline.#job(signal, (id, hear) => pipeline.remote.selfCheck(id, hear(onProgress)));
     } finally {
       pipeline.#kill(new ScanvasError("DisposedError", "scanvas: the check is over"));
     }
@@ -214,7 +207,7 @@ export class Pipeline {
   }
 
   async generate(request: GenerateRequest, options: GenerateOptions = {}): Promise<GenerateResult> {
-    const result = await this.#turn(options, (id) =>
+    const result = await this.#turn(options, (id, hear) =>
       this.remote.generate(id, { ...request }, hear(options.onProgress)),
     );
     return { ...result, images: result.images.map((image) => new GeneratedImage(image)) };
@@ -222,7 +215,7 @@ export class Pipeline {
 
   /** Embeddings of `prompts` as a file for `load(url, { promptPack })`; what `scanvas embed` writes. */
   embed(prompts: readonly string[], options: GenerateOptions = {}): Promise<Uint8Array<ArrayBuffer>> {
-    return this.#turn(options, (id) => this.remote.embed(id, [...prompts], hear(options.onProgress)));
+    return this.#turn(options, (id, hear) => this.remote.embed(id, [...prompts], hear(options.onProgress)));
   }
 
   /** One forward pass of the denoiser on given tensors: for parity work. */
@@ -256,7 +249,7 @@ export class Pipeline {
   }
 
   /** A job that needs the GPU: in turn with other tabs, and marked while it runs. */
-  #turn<T>(options: GenerateOptions, start: (id: number) => Promise<T>): Promise<T> {
+  #turn<T>(options: GenerateOptions, start: (id: number, hear: Hear) => Promise<T>): Promise<T> {
     const { signal, takeOver, onProgress } = options;
     const onWait = (): void => onProgress?.({ stage: "wait", step: 0, total: 1, bytes: 0 });
     const turnOptions: TurnOptions = { signal, takeOver, onWait };
@@ -274,13 +267,26 @@ export class Pipeline {
     return turn.run(this, work, turnOptions);
   }
 
-  async #job<T>(signal: AbortSignal | undefined, start: (id: number) => Promise<T>): Promise<T> {
+  async #job<T>(signal: AbortSignal | undefined, start: (id: number, hear: Hear) => Promise<T>): Promise<T> {
     throwIfAborted(signal);
     const id = this.#nextId++;
     const cancel = (): void => void this.remote.cancel(id);
+    let failed = false;
+    const hear: Hear = (callback) =>
+      comlink.proxy((...args) => {
+        if (failed) return; // too late: the caller knows how it ended
+        try {
+          callback?.(...args);
+        } catch (error) {
+          reportError(error); // the page's own, and no matter of the job
+        }
+      });
     signal?.addEventListener("abort", cancel);
     try {
-      return await this.#settled(start(id));
+      return await this.#settled(start(id, hear));
+    } catch (error) {
+      failed = true;
+      throw error;
     } finally {
       signal?.removeEventListener("abort", cancel);
     }

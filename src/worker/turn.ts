@@ -33,7 +33,7 @@ export class Turn {
   constructor(private readonly locks: LockManager | undefined = globalThis.navigator?.locks) {
     if (!locks || typeof BroadcastChannel === "undefined") return;
     this.#channel = new BroadcastChannel(NAME);
-    this.#channel.onmessage = () => void this.#passOn().catch(() => undefined);
+    this.#channel.onmessage = () => void this.#passOn(true).catch(() => undefined);
     (this.#channel as { unref?(): void }).unref?.(); // Node would wait for it
   }
 
@@ -61,7 +61,7 @@ export class Turn {
       throwIfAborted(options.signal);
       // One request for the page; who comes later waits for it with a signal of his own.
       this.#taking ??= this.#request(options).finally(() => (this.#taking = undefined));
-      await this.#taking.catch((error: unknown) => {
+      await orAborted(this.#taking, options.signal).catch((error: unknown) => {
         throwIfAborted(options.signal);
         if (!(error instanceof ScanvasError)) throw error;
       });
@@ -102,15 +102,15 @@ export class Turn {
       "scanvas: another tab took the GPU over; generate again to take it back",
     );
     for (const player of this.#players) player.evict(error);
-    for (const player of this.#players) void player.park();
+    for (const player of this.#players) player.park().catch(() => undefined); // a dead one has nothing to give
     this.#players.clear();
   }
 
-  /** Gives the GPU to a tab that waits, when nothing runs here. */
-  async #passOn(): Promise<void> {
-    const { pending = [] } = (await this.locks?.query()) ?? {};
+  /** Gives the GPU to a tab that waits, when nothing runs here. `wanted`: one says so; its request may not be there to be seen yet. */
+  async #passOn(wanted = false): Promise<void> {
+    const { pending = [] } = wanted ? {} : ((await this.locks?.query()) ?? {});
     const giveBack = this.#giveBack;
-    if (this.#running > 0 || !giveBack || !pending.some(({ name }) => name === NAME)) return;
+    if (this.#running > 0 || !giveBack || !(wanted || pending.some(({ name }) => name === NAME))) return;
     this.#giveBack = undefined; // whoever comes now asks anew
     const players = [...this.#players];
     this.#players.clear();
@@ -122,4 +122,14 @@ export class Turn {
     this.#giveBack?.();
     this.#giveBack = undefined;
   }
+}
+
+/** Settles with `promise`, or as soon as `signal` is aborted. */
+function orAborted<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (!signal) return promise;
+  return new Promise((resolve, reject) => {
+    const abort = (): void => reject(signal.reason as Error);
+    signal.addEventListener("abort", abort);
+    promise.then(resolve, reject).finally(() => signal.removeEventListener("abort", abort));
+  });
 }

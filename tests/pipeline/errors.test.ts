@@ -13,7 +13,7 @@ import type { Manifest } from "../../src/weights/manifest.ts";
 import type { GenerateRequest, Progress } from "../../src/worker/api.ts";
 import { convert } from "../../tools/convert/convert.ts";
 import { serveDirectory } from "../../tools/serve.ts";
-import { dawn } from "../kernels/gpu.ts";
+import { dawn, recordingDawn } from "../kernels/gpu.ts";
 import { scratch } from "../weights/fixtures.ts";
 import { PIXART } from "./golden.ts";
 
@@ -30,21 +30,6 @@ async function errorOf(work: Promise<unknown>): Promise<ScanvasError> {
   );
   if (!(error instanceof ScanvasError)) throw error;
   return error;
-}
-
-/** Dawn, and the devices it was asked for. */
-function recordingGpu(): { gpu: GPU; devices: GPUDevice[] } {
-  const devices: GPUDevice[] = [];
-  const requestAdapter = async (options?: GPURequestAdapterOptions): Promise<GPUAdapter> => {
-    const adapter = (await dawn().requestAdapter(options))!;
-    const requestDevice = async (descriptor?: GPUDeviceDescriptor): Promise<GPUDevice> => {
-      devices.push(await adapter.requestDevice(descriptor));
-      return devices.at(-1)!;
-    };
-    const { limits, features, info } = adapter;
-    return { limits, features, info, requestDevice } as unknown as GPUAdapter;
-  };
-  return { gpu: { requestAdapter } as unknown as GPU, devices };
 }
 
 let good: string; // a converted model
@@ -340,7 +325,7 @@ describe("a model that cannot be loaded", () => {
     await cp(good, folder, { recursive: true });
     await spoil(folder);
     const server = await serveDirectory(folder);
-    const { gpu, devices } = recordingGpu();
+    const { gpu, devices } = recordingDawn();
     try {
       const error = await errorOf(load(server.url, { gpu }));
       expect(error.message).toMatch(says);
@@ -375,7 +360,7 @@ describe("a model that cannot be loaded", () => {
       const signal = AbortSignal.timeout(100);
       expect((await errorOf(load(`http://127.0.0.1:${port}/`, { signal }))).name).toBe("AbortError");
       const controller = new AbortController();
-      const { gpu, devices } = recordingGpu();
+      const { gpu, devices } = recordingDawn();
       const onProgress = (): void => controller.abort();
       expect((await errorOf(load(server.url, { gpu, signal: controller.signal, onProgress }))).name).toBe("AbortError");
       expect(devices.length).toBe(1);

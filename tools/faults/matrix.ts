@@ -22,6 +22,10 @@ const MODELS = "weights/models.test.ts";
 const STORAGE = "weights/browser.test.ts";
 const ERRORS = "pipeline/errors.test.ts";
 const FUZZ = "faults/fuzz.test.ts";
+const LOSS = "faults/device_loss.test.ts";
+const LACK = "faults/out_of_memory.test.ts";
+const TABS = "faults/browser.test.ts";
+const WORKER = "faults/worker.test.ts";
 const STEADY = "pipeline/steady.test.ts";
 const BROWSER = "browser/pipeline.test.ts";
 const ONNX = "browser/onnx.test.ts";
@@ -30,6 +34,8 @@ const HEADER = "weights/safetensors.test.ts";
 const PACKAGE = "package/package.test.ts";
 const ELEMENT = "element/element.test.ts";
 const TWELVE = "a model of twelve pieces";
+const LOST = "a device that is lost";
+const NO_ROOM = "a GPU without room";
 const IMPOSSIBLE = "a pipeline that is asked for the impossible";
 const CANNOT = "a model that cannot be loaded";
 const WRONG = "faults/wrong_kernel.test.ts";
@@ -40,8 +46,22 @@ export const MATRIX: readonly Fault[] = [
   {
     id: "G1",
     fault: "The device is lost: driver reset, sleep, reclaim",
-    then: "A new device, the weights from storage, on from the last step (no test of this yet); at most two a minute, then an error that offers the low tier",
+    then: "A new device, the weights from storage, on from the last step; at most two a minute, then an error that offers the low tier",
     tests: [
+      [LOSS, `${LOST} > at $stage $step costs no step that was done, and the picture is the same`],
+      [LOSS, `${LOST} > in the second of two pictures does not cost the first`],
+      [LOSS, `${LOST} > between two pictures is replaced`],
+      [LOSS, `${LOST} > while the model loads is replaced too`],
+      [
+        LOSS,
+        `${LOST} > three times within a minute ends in an error that says what to do; after a minute the pipeline works again`,
+      ],
+      [
+        LOSS,
+        `${LOST} > and whose weights are no longer to be had ends in an error that says so; with them, the pipeline works again`,
+      ],
+      [TABS, "a GPU process that dies > at any step of a picture, again and again, changes none of them"],
+      [TABS, "a GPU process that the browser does not start again > is an error that says so, and the page lives on"],
       [ERRORS, `${IMPOSSIBLE} > says so when the device is lost in a step and may not be replaced, and ever after`],
       ["faults/allowance.test.ts", "an allowance > is used up, and there again when its span is over"],
     ],
@@ -50,19 +70,40 @@ export const MATRIX: readonly Fault[] = [
     id: "G2",
     fault: "Own teardown is reported as a loss",
     then: "Nothing is reported, and every buffer is gone",
-    tests: [[STEADY, "while pictures are made > frees every buffer when it is disposed"]],
+    tests: [
+      [STEADY, "while pictures are made > frees every buffer when it is disposed"],
+      [LOSS, `${LOST} > by dispose() is no loss: nothing is loaded again`],
+    ],
   },
   {
     id: "G3",
     fault: "The API lies after a loss",
     then: "After any failed call the loss is waited for a moment, and is what is reported",
-    tests: [],
+    tests: [
+      [LOSS, `${LOST} > is what is reported, whatever the call says that fails first`],
+      [LOSS, `${LOST} > amid the trial of kernels lets nothing be concluded of them`],
+    ],
   },
   {
     id: "G4",
     fault: "GPU memory is exhausted",
     then: "The text encoder is streamed, guidance taken in passes, activations in small parts; then an error with the bytes",
-    tests: [],
+    tests: [
+      [LACK, `${NO_ROOM} > for the weights of the text encoder streams them from the start`],
+      [
+        LACK,
+        `${NO_ROOM} > for a picture gets the memory of the text encoder, then takes guidance in passes; with room, the next size has all of it`,
+      ],
+      [
+        LACK,
+        `${NO_ROOM} > is asked for less at every step of the ladder; the error has the numbers, and the next picture is right`,
+      ],
+      [
+        LACK,
+        `${NO_ROOM} > for any one buffer, of the engine's own count or not, steps down once, and the picture is right`,
+      ],
+      [LACK, `${NO_ROOM} > even for the weights is refused with the bytes, and leaves nothing`],
+    ],
   },
   {
     id: "G5",
@@ -142,7 +183,12 @@ export const MATRIX: readonly Fault[] = [
       [WRONG, "a kernel that is wrong on this device > is an error where no other is right"],
     ],
   },
-  { id: "G12", fault: "A software adapter is used unseen", then: "The adapter's kind is told", tests: [] },
+  {
+    id: "G12",
+    fault: "A software adapter is used unseen",
+    then: "The adapter's kind is told",
+    tests: [[TABS, "an adapter > of software is told, in words and as such"]],
+  },
   {
     id: "G13",
     fault: "ONNX Runtime and the engine on different devices",
@@ -198,14 +244,33 @@ export const MATRIX: readonly Fault[] = [
     id: "G18",
     fault: "Many tabs, each with all its GPU memory",
     then: "One tab works at a time; an idle one parks its models when another asks",
-    tests: [],
+    tests: [
+      [
+        TABS,
+        "tabs that share a GPU > take turns: an idle one parks, a busy one is waited for or ended, a dead one is no obstacle",
+      ],
+    ],
   },
-  { id: "G19", fault: "A tab in the background, sleep, freeze", then: "", tests: [] },
+  {
+    id: "G19",
+    fault: "A tab in the background, sleep, freeze",
+    then: "Work waits, and goes on from the last step, with a new device if the old one is gone; nothing is timed by the wall clock",
+    tests: [
+      [TABS, "a GPU process that dies > while the tab is frozen costs nothing: the picture goes on when it wakes"],
+      [LOSS, `${LOST} > between two pictures is replaced`],
+    ],
+    manual: "No headless browser hides a tab: switch to another tab, or close the lid, while a picture is made",
+  },
   {
     id: "G20",
     fault: "The system kills the tab",
     then: "The next visit loads at the low tier, and says why",
-    tests: [],
+    tests: [
+      [
+        TABS,
+        "a tab > that the system killed at work loads at the low tier the next time, and says why; one that was left does not",
+      ],
+    ],
   },
 
   // Network and storage
@@ -305,7 +370,12 @@ export const MATRIX: readonly Fault[] = [
       [LOAD, "many shards > load although the store fails at everything"],
     ],
   },
-  { id: "S13", fault: "Nothing works on http:// in a local network", then: "The error says why", tests: [] },
+  {
+    id: "S13",
+    fault: "Nothing works on http:// in a local network",
+    then: "The error says why",
+    tests: [[TABS, "an adapter > that an insecure page cannot have is an error that says why"]],
+  },
   {
     id: "S14",
     fault: "The JavaScript heap holds the model twice",
@@ -412,6 +482,10 @@ export const MATRIX: readonly Fault[] = [
     fault: "The worker dies, hangs or never starts",
     then: "Every open promise is rejected with a WorkerCrashedError",
     tests: [
+      [WORKER, "a worker > that gives no sign of life is given up, and all that is open with it"],
+      [WORKER, "a worker > that works for hours, and answers, is left alone"],
+      [WORKER, "a worker > that fails at work takes along what is open, and says why"],
+      [TABS, "a worker at work > that fails or hangs is given up; a new one makes the picture"],
       [BROWSER, "calls a worker dead whose script is not there, soon"],
       [BROWSER, "settles what runs when the worker dies, and all that comes after"],
     ],
@@ -437,7 +511,15 @@ export const MATRIX: readonly Fault[] = [
       [ELEMENT, "gives up when it is removed while it generates, and begins again where it is put back"],
     ],
   },
-  { id: "X13", fault: "A result comes too late; addresses leak", then: "", tests: [] },
+  {
+    id: "X13",
+    fault: "A result comes too late; addresses leak",
+    then: "What a worker says of a job that ended goes unheard; a picture's address goes with the picture",
+    tests: [
+      [WORKER, "a worker > is not heard any more on a picture that ended; the next one is its own"],
+      ["faults/addresses.test.ts", "the address of a picture > goes with it, and another comes back with it"],
+    ],
+  },
 ];
 
 export const ROWS: readonly string[] = [

@@ -50,7 +50,7 @@ export const CHROMIUM_FLAGS = [
 export async function openPage(
   path: string,
   say: (line: string) => void,
-  { fresh = false } = {},
+  { fresh = false, flags = [] as readonly string[] } = {},
 ): Promise<{ page: Page; close: () => Promise<void> }> {
   const closers: (() => Promise<unknown>)[] = [];
   const close = async (): Promise<void> => {
@@ -67,7 +67,7 @@ export async function openPage(
       chromium.launchPersistentContext(profile, {
         executablePath: executable,
         headless: false,
-        args: [...CHROMIUM_FLAGS, "--headless=new"],
+        args: [...CHROMIUM_FLAGS, ...flags, "--headless=new"],
       });
     // One run at a time may use the kept profile; a second one gets a fresh one, as does who asks for it.
     const context = await (fresh
