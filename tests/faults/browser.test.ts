@@ -24,7 +24,6 @@ let server: DirectoryServer;
 let closePage: () => Promise<void>;
 let crashGpu: () => Promise<unknown>;
 let expected: { hash: string; bytes: number; files: string[]; unhandled: string[] };
-const errors: string[] = [];
 
 const ready = async (where: Page): Promise<void> => void (await where.waitForFunction(() => "faults" in window));
 
@@ -66,7 +65,7 @@ beforeAll(async () => {
   const folder = await scratch();
   await convert(`${PIXART}/pipeline`, folder, { dtype: "f32" });
   server = await serveDirectory(folder);
-  ({ page, close: closePage } = await openPage("tests/faults/page.html", (line) => void errors.push(line), {
+  ({ page, close: closePage } = await openPage("tests/faults/page.html", () => undefined, {
     fresh: true,
     flags: [...FORGIVING, `--host-resolver-rules=MAP ${LAN} 127.0.0.1`],
   }));
@@ -211,7 +210,7 @@ describe("an adapter", () => {
 
   it("that an insecure page cannot have is an error that says why", async () => {
     const tab = await context.newPage();
-    await tab.goto(page.url().replace("127.0.0.1", LAN).replace("localhost", LAN));
+    await tab.goto(Object.assign(new URL(page.url()), { hostname: LAN }).href);
     await ready(tab);
     expect(await tab.evaluate(() => isSecureContext)).toBe(false);
     expect(await tab.evaluate((url) => window.faults.loadFails(url), server.url)).toMatchObject({

@@ -254,7 +254,7 @@ export const MATRIX: readonly Fault[] = [
   {
     id: "G19",
     fault: "A tab in the background, sleep, freeze",
-    then: "Work waits, and goes on from the last step, with a new device if the old one is gone; nothing is timed by the wall clock",
+    then: "Work waits, and goes on from the last step, with a new device if the old one is gone; signs of life are counted, not timed",
     tests: [
       [TABS, "a GPU process that dies > while the tab is frozen costs nothing: the picture goes on when it wakes"],
       [LOSS, `${LOST} > between two pictures is replaced`],
