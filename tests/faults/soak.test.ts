@@ -13,8 +13,8 @@ import { draws, pick } from "./mutate.ts";
 const PICTURES = Number(process.env.SCANVAS_SOAK ?? 40);
 /** Pictures between two measurements of memory. */
 const INTERVAL = 5;
-/** Bytes of JavaScript that a picture may leave behind: compiled code comes and goes. One that is kept is twice that in floats, at least. */
-const NOISE = 6 << 10;
+/** Bytes of JavaScript that a picture may seem to leave behind, as code warms up. One that is kept is 16 KiB in floats, on average. */
+const NOISE = 12 << 10;
 
 // Few enough that most pictures are made again and compared.
 const SIZES = [
