@@ -92,7 +92,7 @@ def test_text_encoder_as_onnx(smoke, length):
 def test_report(smoke):
     docs = smoke.dir / "docs"
     scores = json.loads((docs / "scores.json").read_text())
-    assert scores["prompts"] == 12
+    assert scores["prompts"] == 18
     for name in ("teacher", "force", "distill", "student"):
         assert set(scores[name]) == {*data.KINDS, "mean", "all_prompts", "seconds", "eps_by_time", "fid"}
         assert len(scores[name]["eps_by_time"]) == 10
