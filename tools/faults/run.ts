@@ -1,6 +1,6 @@
 /**
  * `npm run faults`: runs the tests that the matrix names and writes docs/faults.md. `npm run faults -- --write` only writes.
- * `npm run faults -- G1 S3`: only those rows.
+ * `npm run faults -- G1 S3`: only those rows. `npm run faults -- --report=vitest.json`: from the report of a whole run, such as `npm test` leaves.
  */
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -10,7 +10,7 @@ import { MUTATIONS } from "./mutations.ts";
 import { renderMatrix } from "./render.ts";
 import { mutationKey, readResults, testKey, today, writeResults, type Results } from "./results.ts";
 import { isOf } from "./titles.ts";
-import { runTests } from "./vitest.ts";
+import { readRuns, runTests } from "./vitest.ts";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
 export const PAGE = fileURLToPath(new URL("../../docs/faults.md", import.meta.url));
@@ -39,7 +39,8 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const results = readResults();
   if (!process.argv.includes("--write")) {
     const tests = MATRIX.filter(({ id }) => !wanted.length || wanted.includes(id)).flatMap(({ tests }) => tests);
-    const runs = await runTests(root, [...new Set(tests.map(([file]) => file))]);
+    const report = process.argv.find((one) => one.startsWith("--report="))?.slice("--report=".length);
+    const runs = report ? readRuns(report) : await runTests(root, [...new Set(tests.map(([file]) => file))]);
     for (const test of tests) {
       const own = runs.filter(({ file, name }) => file === test[0] && isOf(test[1], name));
       const passed = own.filter((one) => one.passed).length;

@@ -29,19 +29,24 @@ export async function runTests(root: string, files: readonly string[], title?: s
   });
   await once(child, "close");
   try {
-    const { testResults } = JSON.parse(readFileSync(report, "utf8")) as Report;
-    return testResults.flatMap(({ name, assertionResults }) =>
-      assertionResults
-        .filter(({ status }) => status === "passed" || status === "failed")
-        .map(({ ancestorTitles, title, status }) => ({
-          file: name.slice(name.lastIndexOf("/tests/") + 7),
-          name: [...ancestorTitles, title].join(" > "),
-          passed: status === "passed",
-        })),
-    );
+    return readRuns(report);
   } finally {
     rmSync(folder, { recursive: true });
   }
+}
+
+/** What vitest's JSON reporter wrote. */
+export function readRuns(report: string): TestRun[] {
+  const { testResults } = JSON.parse(readFileSync(report, "utf8")) as Report;
+  return testResults.flatMap(({ name, assertionResults }) =>
+    assertionResults
+      .filter(({ status }) => status === "passed" || status === "failed")
+      .map(({ ancestorTitles, title, status }) => ({
+        file: name.slice(name.lastIndexOf("/tests/") + 7),
+        name: [...ancestorTitles, title].join(" > "),
+        passed: status === "passed",
+      })),
+  );
 }
 
 /** vitest matches names joined by spaces. */
