@@ -39,17 +39,23 @@ export function replaceChildren(element: Element, ...children: Child[]): void {
   append(element, children);
 }
 
-/** Fills `element` anew only when `key` is another one. Who had the focus in it, finds it on the element then, not lost. */
+/**
+ * Fills `element` anew only when `key` is another one. Who had the focus in it finds it on what has the same `data-focus` now, or else on
+ * the element: not lost.
+ */
 export function rebuilder(element: HTMLElement): (key: string, build: () => Child[]) => void {
   let shown = "";
   return (key, build) => {
     if (key === shown) return;
     shown = key;
-    const hadFocus = element.contains(document.activeElement);
+    const { activeElement } = document;
+    const hadFocus = element.contains(activeElement);
+    const part = activeElement instanceof HTMLElement && activeElement.dataset.focus;
     replaceChildren(element, ...build());
     if (!hadFocus) return;
     element.tabIndex = -1;
-    element.focus({ preventScroll: true });
+    const successor = part ? element.querySelector<HTMLElement>(`[data-focus="${part}"]`) : null;
+    (successor ?? element).focus({ preventScroll: true });
   };
 }
 

@@ -21,7 +21,7 @@ export function pictureActions(app: App, picture: Picture, viewer: Viewer): HTML
     button(t.again, () => queue.add("pictures", { ...settings, seed: undefined }), { icon: "dice" }),
     button(t.use, () => adoptSettings(store, settings), { icon: "restore" }),
     button(t.download, () => download(png, fileName(settings.prompt, settings.seed)), { icon: "download" }),
-    button(t.view, () => viewer.open(picture), { icon: "expand", bare: true, class: "view-large" }),
+    button(t.view, () => viewer.open(picture), { icon: "expand", bare: true, "data-focus": "view-large" }),
     button(t.compare, () => compare(app, picture), { icon: "compare", bare: true }),
     button(t.copy, () => copyPicture(png), { icon: "copy", bare: true }),
     button(t.share, () => share(toHash(settings)), { icon: "link", bare: true }),

@@ -46,7 +46,7 @@ export function stage(app: App): HTMLElement {
   look.element.addEventListener("close", () => {
     const { activeElement } = document;
     if (activeElement === document.body || look.element.contains(activeElement))
-      below.querySelector<HTMLElement>(".view-large")?.focus();
+      below.querySelector<HTMLElement>('[data-focus="view-large"]')?.focus();
   });
 
   store.watch(
