@@ -4,14 +4,14 @@
 // lib/flash_attention that happens only when a maximum rises by more than 2^8, and then the sums take a walk through
 // `scratch`. Heads are padded with zeros to whole matrices (72 to 80 of 16). Bound: the matrix units. Workgroup memory: 22 KB at
 // 72 and 28 KB at 128, so this needs more than WebGPU's default limit. Same bindings and Params as attention.
-struct Params { first: u32, queries: u32, keys: u32, row: u32, kv_batch: u32, mask_stride: u32, scale_log2e: f32 }
+struct Params { first: u32, queries: u32, keys: u32, row: u32, y_row: u32, y_column: u32, kv_batch: u32, mask_stride: u32, scale_log2e: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<vec4<q_type>>;        // [batch, queries, row], row = heads * D4
 @group(0) @binding(2) var<storage, read> k: array<vec4<k_type>>;        // [batch or 1, keys, row]; kv_batch is keys, or 0 when shared
 @group(0) @binding(3) var<storage, read> v: array<vec4<v_type>>;        // [batch or 1, keys, row]
 @group(0) @binding(4) var<storage, read> mask: array<f32>;              // [batch or 1, keys]
 @group(0) @binding(5) var<storage, read> bias: array<f32>;              // [heads, 2 keys - 1]
-@group(0) @binding(6) var<storage, read_write> y: array<vec4<y_type>>;  // [batch, queries, row]
+@group(0) @binding(6) var<storage, read_write> y: array<vec4<y_type>>;  // [batch, queries, y_row], from y_column on
 
 const KEYS = 32u;
 const QUERIES = 4u * MATRIX_M;
@@ -36,6 +36,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         @builtin(subgroup_id) subgroup: u32, @builtin(subgroup_invocation_id) lane: u32) {
   let query0 = params.first + group.x * QUERIES;
   let q_base = group.z * params.queries * params.row + group.y * D4;
+  let y_base = group.z * params.queries * params.y_row + params.y_column + group.y * D4;
   let kv_base = group.z * params.kv_batch * params.row + group.y * D4;
   let own = subgroup * MATRIX_M * STRIDE;           // this subgroup's part of scratch
   let row = subgroup * MATRIX_M + lane / LANES;     // this thread's query, and the part of its keys
@@ -132,7 +133,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
       let column = (c * MATRIX_N + e % MATRIX_N) / 4u;
       if (query0 + r < params.queries && column < D4) {
         let value = vec4<f32>(scratch[own + e], scratch[own + e + 1u], scratch[own + e + 2u], scratch[own + e + 3u]);
-        y[q_base + (query0 + r) * params.row + column] = vec4<y_type>(value * factors[r]);
+        y[y_base + (query0 + r) * params.y_row + column] = vec4<y_type>(value * factors[r]);
       }
     }
     workgroupBarrier();

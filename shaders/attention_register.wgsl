@@ -4,14 +4,14 @@
 // fits in registers. The caches do what staging does in attention.wgsl. This wins where a barrier costs more than a load: on CPU
 // implementations of WebGPU (measured on SwiftShader, see kernels/attention.ts); the trial of the matrix kernels decides.
 // Bound: arithmetic there; 12 vec4 loads for 32 dot products, 12 loads and 4 stores for 32 multiply-adds of vec4s.
-struct Params { first: u32, queries: u32, keys: u32, row: u32, kv_batch: u32, mask_stride: u32, scale_log2e: f32 }
+struct Params { first: u32, queries: u32, keys: u32, row: u32, y_row: u32, y_column: u32, kv_batch: u32, mask_stride: u32, scale_log2e: f32 }
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> q: array<vec4<q_type>>;        // [batch, queries, row], row = heads * D4
 @group(0) @binding(2) var<storage, read> k: array<vec4<k_type>>;        // [batch or 1, keys, row]; kv_batch is keys, or 0 when shared
 @group(0) @binding(3) var<storage, read> v: array<vec4<v_type>>;        // [batch or 1, keys, row]
 @group(0) @binding(4) var<storage, read> mask: array<f32>;           // [batch or 1, keys]
 @group(0) @binding(5) var<storage, read> bias: array<f32>;           // [heads, 2 keys - 1]
-@group(0) @binding(6) var<storage, read_write> y: array<vec4<f32>>;  // [batch, queries, row]
+@group(0) @binding(6) var<storage, read_write> y: array<vec4<f32>>;  // [batch, queries, y_row], from y_column on
 
 @compute @workgroup_size(32)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -20,13 +20,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
   // Queries past the end repeat the last one; a thread reads all four rows before it writes them, so copies agree.
   let query = min(vec4<u32>(query0, query0 + 1u, query0 + 2u, query0 + 3u), vec4<u32>(params.queries - 1u));
   let rows = (group.z * params.queries + query) * params.row + group.y * D4;
+  let into = (group.z * params.queries + query) * params.y_row + params.y_column + group.y * D4;
   let keys_base = group.z * params.kv_batch * params.row + group.y * D4;
   let last = params.keys - 1u;
   for (var c = 0u; c < D4; c++) {
-    y[rows.x + c] = vec4<f32>(0.0);
-    y[rows.y + c] = vec4<f32>(0.0);
-    y[rows.z + c] = vec4<f32>(0.0);
-    y[rows.w + c] = vec4<f32>(0.0);
+    y[into.x + c] = vec4<f32>(0.0);
+    y[into.y + c] = vec4<f32>(0.0);
+    y[into.z + c] = vec4<f32>(0.0);
+    y[into.w + c] = vec4<f32>(0.0);
   }
   var top = vec4<f32>(LOW);
   var sum = vec4<f32>(0.0);
@@ -62,19 +63,19 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var c = 0u; c < D4; c++) {
       let va = mat4x4<f32>(vec4<f32>(v[at.x + c]), vec4<f32>(v[at.y + c]), vec4<f32>(v[at.z + c]), vec4<f32>(v[at.w + c]));
       let vb = mat4x4<f32>(vec4<f32>(v[bt.x + c]), vec4<f32>(v[bt.y + c]), vec4<f32>(v[bt.z + c]), vec4<f32>(v[bt.w + c]));
-      let y0 = y[rows.x + c] * factor.x + va * a[0] + vb * b[0];
-      let y1 = y[rows.y + c] * factor.y + va * a[1] + vb * b[1];
-      let y2 = y[rows.z + c] * factor.z + va * a[2] + vb * b[2];
-      let y3 = y[rows.w + c] * factor.w + va * a[3] + vb * b[3];
-      y[rows.x + c] = y0; y[rows.y + c] = y1; y[rows.z + c] = y2; y[rows.w + c] = y3;
+      let y0 = y[into.x + c] * factor.x + va * a[0] + vb * b[0];
+      let y1 = y[into.y + c] * factor.y + va * a[1] + vb * b[1];
+      let y2 = y[into.z + c] * factor.z + va * a[2] + vb * b[2];
+      let y3 = y[into.w + c] * factor.w + va * a[3] + vb * b[3];
+      y[into.x + c] = y0; y[into.y + c] = y1; y[into.z + c] = y2; y[into.w + c] = y3;
     }
   }
   let inverse = 1.0 / max(sum, vec4<f32>(1e-30));  // a row with no key left gives zeros
   for (var c = 0u; c < D4; c++) {
-    let y0 = y[rows.x + c] * inverse.x;
-    let y1 = y[rows.y + c] * inverse.y;
-    let y2 = y[rows.z + c] * inverse.z;
-    let y3 = y[rows.w + c] * inverse.w;
-    y[rows.x + c] = y0; y[rows.y + c] = y1; y[rows.z + c] = y2; y[rows.w + c] = y3;
+    let y0 = y[into.x + c] * inverse.x;
+    let y1 = y[into.y + c] * inverse.y;
+    let y2 = y[into.z + c] * inverse.z;
+    let y3 = y[into.w + c] * inverse.w;
+    y[into.x + c] = y0; y[into.y + c] = y1; y[into.z + c] = y2; y[into.w + c] = y3;
   }
 }

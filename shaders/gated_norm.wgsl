@@ -2,7 +2,7 @@
 // the gate before the norm. y is read in scan order, z at the token; the result is in token order, so this pass also puts the
 // scan back: both directions side by side, [B, T, forward | backward], or (SUM) added up. One workgroup per token; both sums of
 // squares are reduced together, by 8 in two rounds. Bound: memory. Zhang & Sennrich 2019 (RMSNorm), arXiv 2405.21060 section 7.
-// So that no binding has to hold all of y, its channels may lie in up to four tensors, group4 vec4s in each (what is left in the
+// So that no binding has to hold all of y, its channels may lie in up to five tensors, group4 vec4s in each (what is left in the
 // last); and z and out may be a band of rows, the first of which is row `first` of [B, T].
 struct Params { height: u32, width: u32, batch: u32, inner4: u32, group4: u32, first: u32, rows: u32 }
 @group(0) @binding(0) var<uniform> params: Params;
@@ -10,9 +10,10 @@ struct Params { height: u32, width: u32, batch: u32, inner4: u32, group4: u32, f
 @group(0) @binding(2) var<storage, read> y1: array<vec4<y1_type>>;
 @group(0) @binding(3) var<storage, read> y2: array<vec4<y2_type>>;
 @group(0) @binding(4) var<storage, read> y3: array<vec4<y3_type>>;
-@group(0) @binding(5) var<storage, read> z: array<vec4<z_type>>;            // [rows, E / 4]
-@group(0) @binding(6) var<storage, read> weight: array<vec4<f32>>;       // [E / 4]
-@group(0) @binding(7) var<storage, read_write> out: array<vec4<out_type>>;    // [rows, DIRECTIONS * E / 4], or [rows, E / 4] when SUM
+@group(0) @binding(5) var<storage, read> y4: array<vec4<y4_type>>;
+@group(0) @binding(6) var<storage, read> z: array<vec4<z_type>>;            // [rows, E / 4]
+@group(0) @binding(7) var<storage, read> weight: array<vec4<f32>>;       // [E / 4]
+@group(0) @binding(8) var<storage, read_write> out: array<vec4<out_type>>;    // [rows, DIRECTIONS * E / 4], or [rows, E / 4] when SUM
 
 override DIRECTIONS: u32 = 1u;
 override SUM: bool = false;
@@ -80,7 +81,8 @@ fn y_at(position: u32, i: u32) -> vec4<f32> {
     case 0u: { return vec4<f32>(y0[at]); }
     case 1u: { return vec4<f32>(y1[at]); }
     case 2u: { return vec4<f32>(y2[at]); }
-    default: { return vec4<f32>(y3[at]); }
+    case 3u: { return vec4<f32>(y3[at]); }
+    default: { return vec4<f32>(y4[at]); }
   }
 }
 

@@ -16,6 +16,8 @@ interface Shape {
   /** Standard deviation of q and k: scores have about its square times sqrt(headDim) * scale. */
   spread?: number;
   queriesPerDispatch?: number;
+  /** Two groups of heads, side by side in wider rows of y. */
+  groups?: boolean;
   variant?: AttentionVariant;
   bench?: boolean;
 }
@@ -23,6 +25,7 @@ interface Shape {
 export function attentionCase(s: Shape): KernelCase {
   const { heads, headDim, queries, keys, batch = 1, kept, bias, scale, spread = 1, variant = "tile" } = s;
   const width = heads * headDim;
+  const row = s.groups ? 2 * width : width;
   const kvBatch = s.shared ? 1 : batch;
   const factor = scale ?? 1 / Math.sqrt(headDim);
   const options = [
@@ -32,6 +35,7 @@ export function attentionCase(s: Shape): KernelCase {
     bias && "bias",
     spread !== 1 && `spread ${spread}`,
     s.queriesPerDispatch && "split",
+    s.groups && "in rows of two groups",
   ];
   return {
     name: `${batch}x${queries}x${keys}, ${heads} heads of ${headDim} ${options.filter(Boolean).join(" ")}`.trim(),
@@ -42,15 +46,18 @@ export function attentionCase(s: Shape): KernelCase {
       ...(kept ? { mask: { shape: [kept.length, keys], data: maskOf(kept, keys) } } : {}),
       ...(bias ? { bias: random([heads, 2 * keys - 1], 4) } : {}),
     }),
-    outputs: { y: [batch, queries, width] },
-    record: (rec, t) =>
-      attention(
-        rec,
-        { q: t.q!, k: t.k!, v: t.v!, y: t.y! },
-        { ...s, variant, batch, scale, mask: t.mask, bias: t.bias },
-      ),
+    outputs: { y: [batch, queries, row] },
+    record: (rec, t) => {
+      for (const column of s.groups ? [0, width] : [undefined]) {
+        attention(
+          rec,
+          { q: t.q!, k: t.k!, v: t.v!, y: t.y! },
+          { ...s, variant, batch, scale, mask: t.mask, bias: t.bias, ...(column !== undefined && { column }) },
+        );
+      }
+    },
     reference: ({ q, k, v, mask, bias: table }) => {
-      const y = new Float32Array(batch * queries * width);
+      const y = new Float32Array(batch * queries * row);
       const weights = new Float64Array(keys);
       for (let b = 0; b < batch; b++) {
         const kvRow = s.shared ? 0 : b * keys;
@@ -71,7 +78,8 @@ export function attentionCase(s: Shape): KernelCase {
             for (let c = 0; c < headDim; c++) {
               let sum = 0;
               for (let j = 0; j < keys; j++) sum += weights[j]! * v![(kvRow + j) * width + h * headDim + c]!;
-              y[query + c] = total === 0 ? 0 : sum / total;
+              const at = (b * queries + i) * row + h * headDim + c;
+              for (let column = 0; column < row; column += width) y[at + column] = total === 0 ? 0 : sum / total;
             }
           }
         }
@@ -111,11 +119,13 @@ export default {
       attentionCase({ variant, heads: 2, headDim: 64, queries: 9, keys: 300, spread: 30 }), // scores of +-2000, rescaled on the way
       attentionCase({ variant, heads: 1, headDim: 512, queries: 40, keys: 130 }), // the image decoder's head
       attentionCase({ variant, heads: 1, headDim: 192, queries: 33, keys: 65 }),
+      attentionCase({ variant, heads: 2, headDim: 72, queries: 37, keys: 45, batch: 2, groups: true }),
       attentionCase({ variant, heads: 1, headDim: 512, queries: 1, keys: 1 }),
     ]),
     attentionCase({ heads: 3, headDim: 18, queries: 70, keys: 35 }),
     inHalf(attentionCase({ heads: 3, headDim: 18, queries: 70, keys: 35 }), ["q", "k", "v", "y"], 4e-4),
     inHalf(attentionCase({ variant: "register", ...real, queries: 20, keys: 120, kept: [33] }), ["q", "k", "v"], 2e-6),
+    attentionCase({ heads: 2, headDim: 18, queries: 35, keys: 20, batch: 2, groups: true }),
     attentionCase({ heads: 1, headDim: 1, queries: 2, keys: 3, kept: [2] }),
     attentionCase({ heads: 2, headDim: 130, queries: 34, keys: 7 }),
     ...variants.flatMap((variant) => [

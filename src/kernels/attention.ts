@@ -42,27 +42,30 @@ export interface AttentionOptions {
   bias?: Tensor;
   /** Overrides the choice of kernel (benchmarks, tests); heads that are not multiples of 4 have one only. */
   variant?: AttentionVariant;
+  /** Where the first head goes in wider rows of y, which other heads share; a multiple of 4 for even heads. y is then [batch, queries, any]. */
+  column?: number;
   /** Queries in one dispatch; chosen by the amount of work unless given (tests). */
   queriesPerDispatch?: number;
 }
 
 /**
- * y = softmax(scale q k^T + bias) v per head, without a queries x keys matrix in memory. q, y [batch, queries, heads * headDim],
- * k, v [batch, keys, heads * headDim] or the same without batch, when every picture attends to the same keys.
+ * y = softmax(scale q k^T + bias) v per head, without a queries x keys matrix in memory. q, y [batch, queries, heads * headDim], y
+ * perhaps wider; k, v [batch, keys, heads * headDim] or the same without batch, when every picture attends to the same keys.
  */
 export function attention(
   rec: Recording,
   tensors: { q: Tensor; k: Tensor; v: Tensor; y: Tensor },
   options: AttentionOptions,
 ): void {
-  const { batch, heads, headDim, queries, keys, mask, bias } = options;
+  const { batch, heads, headDim, queries, keys, mask, bias, column } = options;
   const { q, k, v, y } = tensors;
   const width = heads * headDim;
+  const yWidth = elementCount(y.shape) / (batch * queries);
   const kvBatch = elementCount(k.shape) / (keys * width);
   const maskBatch = mask ? elementCount(mask.shape) / keys : batch;
   const fits =
     elementCount(q.shape) === batch * queries * width &&
-    elementCount(y.shape) === batch * queries * width &&
+    (column === undefined ? yWidth === width : Number.isInteger(yWidth) && yWidth >= column + width) &&
     elementCount(v.shape) === elementCount(k.shape) &&
     [kvBatch, maskBatch].every((n) => n === batch || n === 1) &&
     (!bias || (queries === keys && elementCount(bias.shape) === heads * (2 * keys - 1)));
@@ -73,7 +76,8 @@ export function attention(
       `attention: ${shapes.join("")}do not fit batch ${batch}, heads ${heads} of ${headDim} (up to 512), queries ${queries}, keys ${keys}`,
     );
   }
-  const even = headDim % 4 === 0;
+  const even = headDim % 4 === 0 && yWidth % 4 === 0 && (column ?? 0) % 4 === 0;
+  const unit = even ? 4 : 1; // elements that the kernel counts in
   const variant = even ? fitting(options.variant ?? rec.profile.variants.attention, rec.profile, headDim, y) : "odd";
   const [TX, TY] = headDim > 128 ? [32, 8] : [8, 16];
   const block = {
@@ -106,7 +110,9 @@ export function attention(
           first,
           queries,
           keys,
-          row: even ? width / 4 : width,
+          row: width / unit,
+          y_row: yWidth / unit,
+          y_column: (column ?? 0) / unit,
           kv_batch: kvBatch === 1 ? 0 : keys,
           mask_stride: maskBatch === 1 ? 0 : keys,
           scale_log2e: (options.scale ?? 1 / Math.sqrt(headDim)) * Math.LOG2E,

@@ -104,6 +104,7 @@ export default {
     gatedNormCase(grid(1, 1, "mamba_h", 2), 4, "concat"),
     bandCase(grid(5, 13, "mamba_h", 2, 2), [40, 40, 40, 24], "concat", 60, 30), // across the batch
     bandCase(grid(5, 13, "mamba_w", 2), [80, 64], "sum", 0, 65),
+    bandCase(grid(5, 13, "mamba_h", 2), [32, 32, 32, 32, 16], "concat", 3, 50),
     bandCase(grid(4, 6, "mamba_h", 1), [88, 88, 88], "concat", 7, 1),
     inHalf(bandCase(grid(5, 13, "mamba_h", 2, 2), [40, 24], "concat", 60, 30), ["y0", "z", "out"], 4e-4),
     gatedNormCase(grid(64, 64, "mamba_h", 2), 2304, "concat", true),

@@ -7,8 +7,8 @@ import type { ScanGrid } from "./ssd_shape.ts";
 
 const kernel = defineKernel("gated_norm", source, { lib: ["scan_order"] });
 
-/** Tensors that y may be split over: with z, weight and out they use seven of the eight storage buffers of a stage. */
-export const MAX_GROUPS = 4;
+/** Tensors that y may be split over: with z, weight and out they use all eight storage buffers of a stage. */
+export const MAX_GROUPS = 5;
 
 export interface GatedNormTensors {
   /** [S, T, E] in scan order, split by channels over up to MAX_GROUPS tensors: equal ones, but for a smaller last one. */
@@ -52,7 +52,7 @@ export function gatedNorm(
   });
   rec.dispatch(
     kernel,
-    { y0: y[0], y1: y[1], y2: y[2], y3: y[3], z, weight, out },
+    { y0: y[0], y1: y[1], y2: y[2], y3: y[3], y4: y[4], z, weight, out },
     {
       grid: linearGrid(rows),
       constants: {

@@ -16,7 +16,7 @@ export interface Band {
   readonly element: number; // the batch element of row `first`
 }
 
-/** Scan heads that are computed together. */
+/** Heads, of the attention or of the scan, that are computed together. */
 export interface HeadGroup {
   readonly first: number;
   readonly count: number;
@@ -34,7 +34,17 @@ export interface DenoiserPlan {
   /** Of products from D to at most 3D: cut by their time alone. */
   readonly projections: readonly Band[];
   readonly feedForward: readonly Band[];
+  readonly attention: AttentionPlan;
   readonly scan: ScanPlan;
+}
+
+/**
+ * Every query sees every key, so keys and values go by heads; queries and results by rows. Cut by what can be bound alone, and only
+ * for one batch element, which is what a session falls back to where two cannot be bound.
+ */
+export interface AttentionPlan {
+  readonly groups: readonly HeadGroup[];
+  readonly bands: readonly Band[];
 }
 
 /** The scan itself runs over all rows, so it goes by heads; the norm after it is over all heads, so from there on it goes by rows. */
@@ -44,7 +54,7 @@ export interface ScanPlan {
 }
 
 export function planDenoiser(
-  config: Pick<DenoiserConfig, "width" | "mamba">,
+  config: Pick<DenoiserConfig, "width" | "heads" | "headDim" | "mamba">,
   grid: TokenGrid,
   profile: DeviceProfile,
 ): DenoiserPlan {
@@ -56,6 +66,7 @@ export function planDenoiser(
   const bindable = profile.limits.maxStorageBufferBindingSize;
   const bytes = Math.min(profile.activationBytes, bindable);
   const size = profile.f16 ? 2 : 4; // bytes of an element of `Recording.activation`
+  const headBytes = size * directions * rows * headDim; // of one scan head
   /** For an activation of `columns` that a product makes from D or brings back to it. */
   const bands = (columns: number): Band[] =>
     rowBands(grid, width, Math.min(bytes / (size * columns), profile.dispatchFlops / (2 * columns * width)));
@@ -67,12 +78,19 @@ export function planDenoiser(
       Math.min(bindable / (4 * width), profile.dispatchFlops / (2 * 3 * width * width)),
     ),
     feedForward: bands(4 * width),
+    attention:
+      grid.batch === 1
+        ? {
+            groups: attentionGroups(config, bindable / (size * rows * config.headDim)),
+            bands: rowBands(grid, width, bindable / (size * width)),
+          }
+        : { groups: [{ first: 0, count: config.heads }], bands: [{ first: 0, rows, element: 0 }] },
     scan: {
       // A group's rows of the input projection are a view of it; f16 rows have the shortest stride that must land on a boundary.
       groups:
         (headDim * width * 2) % BINDING_ALIGNMENT
           ? [{ first: 0, count: heads }]
-          : headGroups(heads, bytes / (size * directions * rows * headDim)),
+          : headGroups(heads, bytes / headBytes, bindable / headBytes),
       bands: bands(mixed),
     },
   };
@@ -102,10 +120,29 @@ function rowBands({ batch, height, width: columns }: TokenGrid, width: number, m
   return bands;
 }
 
-/** Equal groups of at most `most` heads, or as many groups as the norm after the scan can read. */
-function headGroups(heads: number, most: number): HeadGroup[] {
-  const groups = Math.min(MAX_GROUPS, Math.ceil(heads / Math.max(1, Math.floor(most))));
+/**
+ * Equal groups of at most `most` heads, or as many groups as the norm after the scan can read; the last of those only where `bindable` heads
+ * demand it, for the 36 heads of the paper make four groups of one size, which takes less memory than five of two sizes.
+ */
+function headGroups(heads: number, most: number, bindable: number): HeadGroup[] {
+  const count = (size: number): number => Math.ceil(heads / Math.max(1, Math.floor(size)));
+  const groups = Math.min(MAX_GROUPS, Math.max(count(bindable), Math.min(MAX_GROUPS - 1, count(most))));
   const size = Math.ceil(heads / groups);
+  return Array.from({ length: Math.ceil(heads / size) }, (_, i) => ({
+    first: i * size,
+    count: Math.min(size, heads - i * size),
+  }));
+}
+
+/** Groups of at most `most` heads whose rows of the product's weight (f16 at least) and bias (f32) begin at binding boundaries. */
+function attentionGroups(
+  { width, heads, headDim }: Pick<DenoiserConfig, "width" | "heads" | "headDim">,
+  most: number,
+): HeadGroup[] {
+  let step = 1;
+  while ([4, 2 * width].some((bytes) => (step * headDim * bytes) % BINDING_ALIGNMENT)) step++;
+  if (heads <= most || step > most) return [{ first: 0, count: heads }];
+  const size = Math.floor(most / step) * step;
   return Array.from({ length: Math.ceil(heads / size) }, (_, i) => ({
     first: i * size,
     count: Math.min(size, heads - i * size),

@@ -1,5 +1,5 @@
 import type { Recording } from "../gpu/recording.ts";
-import type { Tensor } from "../gpu/tensor.ts";
+import { viewTensor, type Tensor } from "../gpu/tensor.ts";
 import { attention } from "../kernels/attention.ts";
 import { gemm } from "../kernels/gemm.ts";
 import { rowsOf, type DenoiserPlan, type TokenGrid } from "./bands.ts";
@@ -53,29 +53,50 @@ export function recordBlock(
 
 function recordSelfAttention(
   rec: Recording,
-  { width, heads, headDim }: DenoiserConfig,
+  { width, headDim }: DenoiserConfig,
   weights: Weights,
   branch: Branch,
   grid: TokenGrid,
   plan: DenoiserPlan,
 ): void {
+  const { batch } = grid;
   const tokens = grid.height * grid.width;
-  const [q, k, v, y] = ["q", "k", "v", "y"].map((name) => rec.activation(name, [grid.batch, tokens, width])) as [
-    Tensor,
-    Tensor,
-    Tensor,
-    Tensor,
-  ];
+  const { groups, bands } = plan.attention;
+  const parts = groups.map(({ first, count }) => {
+    const make = (name: string): Tensor => rec.activation(name, [batch, tokens, count * headDim]);
+    return { q: make("q"), k: make("k"), v: make("v"), heads: count, column: first * headDim };
+  });
+  const qkv = weights.get("attn1.to_qkv.weight", [3 * width, width]);
+  const bias = weights.optional("attn1.to_qkv.bias");
+  // One product of all, or one for each of q, k and v of a group: their rows of the weight lie apart.
+  const products =
+    groups.length === 1
+      ? parts.map(({ q, k, v }) => ({ row: 0, rows: 3 * width, into: [q, k, v] }))
+      : parts.flatMap(({ q, k, v, heads, column }) =>
+          [q, k, v].map((tensor, i) => ({ row: i * width + column, rows: heads * headDim, into: [tensor] })),
+        );
   for (const band of plan.projections) {
-    gemm(
-      rec,
-      branch.input(band),
-      weights.get("attn1.to_qkv.weight", [3 * width, width]),
-      [q, k, v].map((tensor) => rowsOf(tensor, band)),
-      { bias: weights.optional("attn1.to_qkv.bias") },
-    );
+    const normed = branch.input(band);
+    for (const { row, rows, into } of products) {
+      gemm(
+        rec,
+        normed,
+        viewTensor(qkv, qkv.label, [rows, width], row * width),
+        into.map((tensor) => rowsOf(tensor, band)),
+        { bias: bias && viewTensor(bias, bias.label, [rows], row) },
+      );
+    }
   }
-  attention(rec, { q, k, v, y }, { batch: grid.batch, heads, headDim, queries: tokens, keys: tokens });
+  const y = rec.activation("y", [batch, tokens, width]);
+  for (const band of bands) {
+    for (const { q, k, v, heads, column } of parts) {
+      attention(
+        rec,
+        { q: rowsOf(q, band), k, v, y: rowsOf(y, band) },
+        { batch, heads, headDim, queries: band.rows / batch, keys: tokens, column },
+      );
+    }
+  }
   const weight = weights.get("attn1.to_out.0.weight", [width, width]);
   for (const band of plan.projections) {
     branch.output(band, rowsOf(y, band), weight, weights.get("attn1.to_out.0.bias"));
@@ -91,7 +112,7 @@ function recordCrossAttention(
   { keys, values, mask }: BlockInputs["text"],
   plan: DenoiserPlan,
 ): Tensor {
-  const [batch, tokens] = x.shape as [number, number];
+  const batch = x.shape[0]!;
   const q = rec.activation("q", x.shape);
   const y = rec.activation("y", x.shape);
   const out = rec.temp("x_crossed", x.shape);
@@ -100,7 +121,13 @@ function recordCrossAttention(
       bias: weights.optional("attn2.to_q.bias"),
     });
   }
-  attention(rec, { q, k: keys, v: values, y }, { batch, heads, headDim, queries: tokens, keys: keys.shape[1]!, mask });
+  for (const band of plan.attention.bands) {
+    attention(
+      rec,
+      { q: rowsOf(q, band), k: keys, v: values, y: rowsOf(y, band) },
+      { batch, heads, headDim, queries: band.rows / batch, keys: keys.shape[1]!, mask },
+    );
+  }
   for (const band of plan.projections) {
     gemm(rec, rowsOf(y, band), weights.get("attn2.to_out.0.weight", [width, width]), rowsOf(out, band), {
       bias: weights.get("attn2.to_out.0.bias"),

@@ -46,6 +46,7 @@ describe("the full-size model", () => {
     { height: 2048, width: 2048, limit: 1024 * MIB, passes: 1, mebibytes: 1180 },
     { height: 2160, width: 3840, limit: 1024 * MIB, passes: 1, mebibytes: 2260 },
     { height: 2160, width: 3840, limit: 256 * MIB, passes: 2, mebibytes: 1170 },
+    { height: 2160, width: 3840, limit: DEFAULT_LIMIT, passes: 2, mebibytes: 1260 },
     { height: 2160, width: 3840, limit: DEFAULT_LIMIT, passes: 2, mebibytes: 900, f16: true },
   ])("makes $width x $height with bindings of $limit bytes", ({ height, width, limit, passes, mebibytes, f16 }) => {
     const session = new Session(fullModel, profileOf(limit, f16), {
@@ -68,6 +69,7 @@ describe("the full-size model", () => {
     { height: 512, width: 512, batch: 2, limit: DEFAULT_LIMIT },
     { height: 2048, width: 2048, batch: 1, limit: DEFAULT_LIMIT },
     { height: 2160, width: 3840, batch: 2, limit: 1024 * MIB },
+    { height: 2160, width: 3840, batch: 1, limit: DEFAULT_LIMIT },
     { height: 2160, width: 3840, batch: 1, limit: DEFAULT_LIMIT, f16: true },
   ])(
     "binds within $limit bytes and keeps no dispatch long at $width x $height",

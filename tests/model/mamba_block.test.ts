@@ -247,7 +247,7 @@ describe("the Mamba mixer with the reference weights", () => {
         ...(parts && { activationBytes: parts.bytes }),
       });
       const grid = { batch, height, width };
-      const planned = planDenoiser({ width: WIDTH, mamba: config }, grid, recording.profile);
+      const planned = planDenoiser({ width: WIDTH, heads: 1, headDim: WIDTH, mamba: config }, grid, recording.profile);
       // A residual stream too large for one binding would be a picture too large for a test: its bands are those of the scan here.
       const plan = parts && batch === 1 ? { ...planned, residual: planned.scan.bands } : planned;
       expect(plan.scan.groups.length).toBe(parts?.groups ?? 1);

@@ -9,14 +9,14 @@ import { convert } from "../../tools/convert/convert.ts";
 import { serveDirectory } from "../../tools/serve.ts";
 import { dawn } from "../kernels/gpu.ts";
 
-/** Converts `folder`, serves it and loads it onto a device with default limits, unless `options` say otherwise. */
+/** Converts `source`, serves it and loads it onto a device with default limits, unless `options` say otherwise. */
 export async function loadGolden(
-  folder: string,
+  source: Parameters<typeof convert>[0],
   dtype: ComponentDtype = "f32",
   options: Pick<LoadOptions, "gpu" | "f16" | "limits"> = { gpu: dawn(), limits: "default" },
 ): Promise<Model> {
   const out = await mkdtemp(join(tmpdir(), "scanvas-golden-"));
-  await convert(folder, out, { dtype });
+  await convert(source, out, { dtype });
   const server = await serveDirectory(out);
   try {
     return await loadModel(server.url, { store: false, ...options });
