@@ -33,19 +33,20 @@ export interface TrialCases {
 const remembered = new Map<string, Trial>();
 const FILE = "scanvas-adapters.json";
 /** Raise when a kernel that is tried changes, so that the trial runs again. */
-const TRIAL_VERSION = 5;
+const TRIAL_VERSION = 6;
 
 /**
  * Finds the kernels for this device by trying them: each variant that the device could run is held to its CPU twin and timed for a moment, and
  * the fastest right one is taken. Names of devices and drivers play no part. A tile in workgroup memory wins on most GPUs, registers
  * alone on Apple's and on CPU implementations; f16 and subgroup matrices are tried where they were asked for and exist. Without
- * them the families have the same two candidates, and gemm's choice holds for all in which it is right. Remembered per adapter, on disk where the
- * origin has a file system. Also tells the pacer how fast this device is, and has no dispatch planned that is longer
+ * them the families have the same two candidates, and gemm's choice holds for all in which it is right. Remembered per adapter and browser
+ * version, on disk where the origin has a file system. Also tells the pacer how fast this device is, and has no dispatch planned that is longer
  * than a submit should be.
  */
 export async function chooseVariants(gpu: Gpu): Promise<Trial> {
   const { f16, matrix } = gpu.profile;
-  const key = `${TRIAL_VERSION}|${gpu.adapterKey}|${f16 ? `f16 ${JSON.stringify(matrix)}` : "f32"}`;
+  const browser = globalThis.navigator?.userAgent ?? ""; // another version has another compiler
+  const key = `${TRIAL_VERSION}|${browser}|${gpu.adapterKey}|${f16 ? `f16 ${JSON.stringify(matrix)}` : "f32"}`;
   let trial = remembered.get(key) ?? (await readTrials())[key];
   if (!trial) {
     trial = await runTrial(gpu);

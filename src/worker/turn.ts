@@ -28,6 +28,8 @@ export class Turn {
   #running = 0;
   #giveBack: (() => void) | undefined;
   #taking: Promise<void> | undefined;
+  /** Ends the patience of the request that waits. */
+  #hurry: AbortController | undefined;
   readonly #channel: BroadcastChannel | undefined;
 
   constructor(private readonly locks: LockManager | undefined = globalThis.navigator?.locks) {
@@ -59,7 +61,8 @@ export class Turn {
   async #take(options: TurnOptions): Promise<void> {
     while (this.locks && !this.#giveBack) {
       throwIfAborted(options.signal);
-      // One request for the page; who comes later waits for it with a signal of his own.
+      // One request for the page; who comes later waits for it with a signal of his own, or makes it take the GPU over.
+      if (options.takeOver) this.#hurry?.abort();
       this.#taking ??= this.#request(options).finally(() => (this.#taking = undefined));
       await orAborted(this.#taking, options.signal).catch((error: unknown) => {
         throwIfAborted(options.signal);
@@ -69,6 +72,8 @@ export class Turn {
   }
 
   async #request({ signal, takeOver, onWait }: TurnOptions): Promise<void> {
+    const hurry = (this.#hurry = new AbortController());
+    if (takeOver) hurry.abort();
     const ask = (options: LockOptions): Promise<boolean> =>
       new Promise((resolve, reject) => {
         this.locks!.request(NAME, options, (lock) => {
@@ -85,7 +90,12 @@ export class Turn {
       if (await ask({ ifAvailable: true })) return;
       onWait?.();
       this.#channel?.postMessage("wanted");
-      await ask(takeOver ? { steal: true } : signal ? { signal } : {});
+      const patience = AbortSignal.any([hurry.signal, ...(signal ? [signal] : [])]);
+      await ask({ signal: patience }).catch((error: unknown) => {
+        throwIfAborted(signal);
+        if (!hurry.signal.aborted) throw error;
+        return ask({ steal: true });
+      });
     } catch (error) {
       throwIfAborted(signal);
       if (error instanceof DOMException && error.name === "SecurityError")

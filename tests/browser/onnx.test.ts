@@ -8,6 +8,8 @@ import { openPage } from "../../tools/headless/session.ts";
 import { serveDirectory, type DirectoryServer } from "../../tools/serve.ts";
 import { readGolden, relativeError } from "../model/weights.ts";
 import { PIXART, readCases } from "../pipeline/golden.ts";
+import { convert } from "../../tools/convert/convert.ts";
+import { scratch } from "../weights/fixtures.ts";
 import { always, faultServer, cut, instead, status, type FaultServer } from "../weights/server.ts";
 
 const ONNX = "tests/golden/onnx";
@@ -94,6 +96,32 @@ it("does so too in browsers whose WebAssembly cannot wait for promises", async (
   for (const [row] of made.rows) expect(relativeError(row, rows)).toBeLessThan(1e-4);
   expect(urls.filter((url) => url.endsWith(".wasm"))).toEqual([expect.stringContaining("asyncify")]);
   await other.close();
+});
+
+it("makes the pictures of our own encoder, and keeps no session meanwhile", async () => {
+  const folder = await scratch();
+  await convert(`${PIXART}/pipeline`, folder, { dtype: "f32" });
+  const models = await serveDirectory(folder);
+  try {
+    const request = { height: 32, width: 32, numInferenceSteps: 2, guidanceScale: 3, seed: 1 };
+    const requests = ["a red cat", "a blue dog", "a blue dog"].map((prompt) => ({ ...request, prompt }));
+    const make = (textEncoder?: { onnx: string; provider: "wasm" }) =>
+      page.evaluate(([...args]) => window.pictures(...args), [models.url, textEncoder, requests] as const);
+    const theirs = await make({ onnx: `${graphs.url}text_encoder.onnx`, provider: "wasm" });
+    const ours = await make();
+    expect(ours[0].sessions).toEqual({ made: 0, open: 0, openAtLastSubmit: 0 });
+    // One to begin with, one more for a new prompt, none for a known one; each is gone before the picture.
+    expect(theirs.map(({ sessions }) => sessions)).toEqual(
+      [1, 2, 2].map((made) => ({ made, open: 0, openAtLastSubmit: 0 })),
+    );
+    for (const [i, { pixels }] of theirs.entries()) {
+      const worst = Math.max(...pixels.map((value, at) => Math.abs(value - ours[i].pixels[at])));
+      expect(worst, `picture ${i}`).toBeLessThanOrEqual(1);
+    }
+    expect(ours[1].pixels).not.toEqual(ours[0].pixels);
+  } finally {
+    await models.close();
+  }
 });
 
 it("says what to install when the runtime is not there, before anything is downloaded", async () => {

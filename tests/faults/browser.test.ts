@@ -159,10 +159,9 @@ describe("tabs that share a GPU", () => {
     await expect.poll(() => other.evaluate(() => window.faults.at())).toBe("wait 0");
     const second = await other.evaluate((request) => window.faults.abortedWait(request), REQUEST);
     expect(second.name, "a second call, while the first still waits").toBe("AbortError");
-    await other.evaluate(() => window.faults.abort());
-    expect(await other.evaluate(() => window.faults.ended())).toMatchObject({ name: "AbortError" });
     const hash = await other.evaluate((request) => window.faults.picture(request, { takeOver: true }), REQUEST);
-    expect(hash).toBe(expected.hash);
+    expect(hash, "a third call, which takes the GPU over").toBe(expected.hash);
+    expect(await other.evaluate(() => window.faults.ended()), "the first one").toMatchObject({ name: "" });
     expect(await page.evaluate(() => window.faults.ended())).toMatchObject({
       name: "TakenOverError",
       recoverable: true,
@@ -244,6 +243,24 @@ describe("a tab", () => {
       tierReason: expect.stringMatching(/was closed by the system/) as string,
     });
     expect((await stateOf(next)).hash).toBe(expected.hash);
+    await next.evaluate(() => localStorage.clear());
     await next.close();
+  });
+
+  it("that loses its GPU more often than it may loads at the low tier the next time", async () => {
+    const tab = await openTab();
+    expect((await tab.evaluate((url) => window.faults.load(url, { recoveries: 0 }), server.url)).tier).toBe("normal");
+    await beginLong(tab);
+    await crashGpu();
+    expect(await tab.evaluate(() => window.faults.ended())).toMatchObject({ name: "DeviceLostError" });
+    await tab.close();
+    const next = await openTab();
+    expect(await next.evaluate((url) => window.faults.load(url), server.url)).toMatchObject({
+      tier: "low",
+      tierReason: expect.stringMatching(/the GPU was lost/) as string,
+    });
+    await next.evaluate(() => localStorage.clear());
+    await next.close();
+    await expectBaseline();
   });
 });

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { MATRIX, ROWS } from "../../tools/faults/matrix.ts";
 import { MUTATIONS } from "../../tools/faults/mutations.ts";
-import { readResults } from "../../tools/faults/results.ts";
+import { mutationKey, readResults } from "../../tools/faults/results.ts";
 import { PAGE, render } from "../../tools/faults/run.ts";
 import { isOf, titlesOf } from "../../tools/faults/titles.ts";
 
@@ -31,6 +31,12 @@ describe("the fault matrix", () => {
       expect(to).not.toBe(from);
       expect(MATRIX.find((row) => row.id === id)?.tests, id).toContainEqual(test);
     }
+  });
+
+  it("has a guard for every row, without which a test of it was seen to fail", () => {
+    expect(ROWS.filter((id) => !MUTATIONS.some((mutation) => mutation.id === id))).toEqual([]);
+    const { mutations } = readResults();
+    expect(MUTATIONS.map(mutationKey).filter((key) => !((mutations[key]?.failed ?? 0) > 0))).toEqual([]);
   });
 
   it("is what docs/faults.md says", async () => {

@@ -88,6 +88,13 @@ describe("a kernel that is wrong on this device", () => {
     expect(before).toBeGreaterThan(0);
     expect(await chooseVariants(await request(gpu))).toEqual(first);
     expect(shaders()).toBe(before);
+    vi.stubGlobal("navigator", { userAgent: "the next version of this browser" });
+    try {
+      await chooseVariants(await request(gpu));
+      expect(shaders(), "in another version of the browser").toBe(2 * before);
+    } finally {
+      vi.unstubAllGlobals();
+    }
   });
 
   it("is an error where no other is right", async () => {

@@ -33,6 +33,7 @@ const MANIFEST = "weights/manifest.test.ts";
 const HEADER = "weights/safetensors.test.ts";
 const PACKAGE = "package/package.test.ts";
 const ELEMENT = "element/element.test.ts";
+const SAFETY = "page/safety.test.ts";
 const TWELVE = "a model of twelve pieces";
 const LOST = "a device that is lost";
 const NO_ROOM = "a GPU without room";
@@ -60,6 +61,7 @@ export const MATRIX: readonly Fault[] = [
         LOSS,
         `${LOST} > and whose weights are no longer to be had ends in an error that says so; with them, the pipeline works again`,
       ],
+      [TABS, "a tab > that loses its GPU more often than it may loads at the low tier the next time"],
       [TABS, "a GPU process that dies > at any step of a picture, again and again, changes none of them"],
       [TABS, "a GPU process that the browser does not start again > is an error that says so, and the page lives on"],
       [ERRORS, `${IMPOSSIBLE} > says so when the device is lost in a step and may not be replaced, and ever after`],
@@ -119,6 +121,7 @@ export const MATRIX: readonly Fault[] = [
     fault: "No shader-f16",
     then: "f32 arithmetic is the default, with its own memory plan; f16 variants are compiled in tests",
     tests: [
+      ["gpu/device.test.ts", "a device > without f16 is what an adapter without it gives, asked for or not"],
       ["kernels/kernels.test.ts", KERNELS],
       ["lavapipe/kernels.test.ts", "kernels in f16 against their CPU twins > * > *"],
     ],
@@ -153,6 +156,10 @@ export const MATRIX: readonly Fault[] = [
       [
         STEADY,
         "while pictures are made > makes nothing but the readback of the picture when the size and the prompts are those of the last one",
+      ],
+      [
+        "pipeline/warm.test.ts",
+        "the shipped model > compiles nothing and uploads only the prompt and the noise for a second picture of another prompt",
       ],
     ],
   },
@@ -202,7 +209,10 @@ export const MATRIX: readonly Fault[] = [
     id: "G14",
     fault: "ONNX Runtime's pool grows",
     then: "Its session is released before a picture is made",
-    tests: [[ONNX, "agrees with transformers on every prompt, again and again after a release"]],
+    tests: [
+      [ONNX, "makes the pictures of our own encoder, and keeps no session meanwhile"],
+      [ONNX, "agrees with transformers on every prompt, again and again after a release"],
+    ],
   },
   {
     id: "G15",
@@ -437,6 +447,11 @@ export const MATRIX: readonly Fault[] = [
     fault: "Markup in prompts, metadata, names, errors",
     then: "Text becomes text nodes only; settings from links and pictures are checked one by one",
     tests: [
+      [SAFETY, "shows prompts as they are: in the form, the stage, the gallery, its files and its titles"],
+      [SAFETY, "takes links for settings only"],
+      [SAFETY, "takes the texts of a picture for settings only"],
+      [SAFETY, "a host that lies > shows a list of models and their words as text"],
+      [SAFETY, "a host that lies > has its manifest quoted, not run, when it is refused"],
       [FUZZ, "ten thousand damaged > links"],
       [FUZZ, "ten thousand damaged > pictures with settings"],
     ],
@@ -445,7 +460,11 @@ export const MATRIX: readonly Fault[] = [
     id: "X5",
     fault: "A strict content security policy",
     then: "No eval, no blob workers, no inline styles",
-    tests: [[PACKAGE, "a Vite app > breaks no rule of a strict Content Security Policy"]],
+    tests: [
+      [PACKAGE, "a Vite app > breaks no rule of a strict Content Security Policy"],
+      [PACKAGE, "a static page > works under Trusted Types, with a worker of its own"],
+      [SAFETY, "enforces its policy: no markup from strings, no eval, no worker and no request elsewhere"],
+    ],
   },
   {
     id: "X6",

@@ -19,6 +19,11 @@ const TABS = "faults/browser.test.ts";
 const WORKER = "faults/worker.test.ts";
 const LOAD = "weights/load.test.ts";
 const FAULTS = "weights/faults.test.ts";
+const STORAGE = "weights/browser.test.ts";
+const ONNX = "browser/onnx.test.ts";
+const TOKENIZER = "text/tokenizer.test.ts";
+const PACKAGE = "package/package.test.ts";
+const ELEMENT = "element/element.test.ts";
 const SMALL = "sixteen small shards > $name > at the %s";
 
 export const MUTATIONS: readonly Mutation[] = [
@@ -48,6 +53,14 @@ export const MUTATIONS: readonly Mutation[] = [
     from: 'else if (lost && isNamed(error, "WebGPUUnavailableError") && ++waits <= ADAPTER_WAITS)',
     to: "else if (waits > 0)",
     test: [LOSS, "a device that is lost > while the model loads is replaced too"],
+  },
+  {
+    id: "G1",
+    without: "caution after losses that were not made good",
+    file: "src/worker/client.ts",
+    from: 'error.name === "DeviceLostError") beCautious(this.#url);',
+    to: 'error.name === "DeviceLostError") void error;',
+    test: [TABS, "a tab > that loses its GPU more often than it may loads at the low tier the next time"],
   },
   {
     id: "G3",
@@ -149,6 +162,17 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     id: "G11",
+    without: "the browser's version in what is remembered",
+    file: "src/kernels/trial.ts",
+    from: "${TRIAL_VERSION}|${browser}|",
+    to: "${TRIAL_VERSION}|",
+    test: [
+      "faults/wrong_kernel.test.ts",
+      "a kernel that is wrong on this device > is remembered, so that it is looked for once",
+    ],
+  },
+  {
+    id: "G11",
     without: "the trial's word on convolutions with few outputs",
     file: "src/kernels/conv2d.ts",
     from: 'rec.profile.variants[outputs <= 8 ? "convFew" : "conv"]',
@@ -188,6 +212,17 @@ export const MUTATIONS: readonly Mutation[] = [
     file: "src/worker/turn.ts",
     from: "await orAborted(this.#taking, options.signal)",
     to: "await this.#taking",
+    test: [
+      TABS,
+      "tabs that share a GPU > take turns: an idle one parks, a busy one is waited for or ended, a dead one is no obstacle",
+    ],
+  },
+  {
+    id: "G18",
+    without: "the haste of a call that takes the GPU over while another waits",
+    file: "src/worker/turn.ts",
+    from: "if (options.takeOver) this.#hurry?.abort();",
+    to: "",
     test: [
       TABS,
       "tabs that share a GPU > take turns: an idle one parks, a busy one is waited for or ended, a dead one is no obstacle",
@@ -417,5 +452,139 @@ export const MUTATIONS: readonly Mutation[] = [
     from: "|| value < low || value > high",
     to: "",
     test: ["weights/manifest.test.ts", "a converted model's manifest > with %s is a %s"],
+  },
+  {
+    id: "G6",
+    without: "the look at what the adapter has",
+    file: "src/gpu/device.ts",
+    from: "wanted.filter((feature) => adapter.features.has(feature))",
+    to: "wanted",
+    test: ["gpu/device.test.ts", "a device > without f16 is what an adapter without it gives, asked for or not"],
+  },
+  {
+    id: "G8",
+    without: "the pipelines that are there already",
+    file: "src/gpu/pipelines.ts",
+    from: "let pipeline = this.#pipelines.get(key);",
+    to: "let pipeline: Promise<GPUComputePipeline> | undefined;",
+    test: [
+      "pipeline/warm.test.ts",
+      "the shipped model > compiles nothing and uploads only the prompt and the noise for a second picture of another prompt",
+    ],
+  },
+  {
+    id: "G13",
+    without: "the look for a software adapter",
+    file: "src/encode/onnx.ts",
+    from: "adapter && !adapter.info.isFallbackAdapter",
+    to: "adapter",
+    test: [ONNX, "leaves a software adapter for the CPU, and gives no reason to complain on the console"],
+  },
+  {
+    id: "G14",
+    without: "the end of the session before the picture",
+    file: "src/pipeline.ts",
+    from: "await prompts.release();",
+    to: "",
+    test: [ONNX, "makes the pictures of our own encoder, and keeps no session meanwhile"],
+  },
+  {
+    id: "S8",
+    without: "taking back what is to come again",
+    file: "src/weights/fetch.ts",
+    from: "onBytes(-got);",
+    to: "",
+    test: [FAULTS, SMALL],
+  },
+  {
+    id: "S11",
+    without: "the second look into the storage, when it is this tab's turn",
+    file: "src/weights/obtain.ts",
+    from: "if (await stored()) return; // another tab was just fetching it",
+    to: "",
+    test: [STORAGE, "a model of twelve pieces > is shared by two tabs that load it at once, in their %s"],
+  },
+  {
+    id: "S14",
+    without: "the bound on buffers",
+    file: "src/weights/ring.ts",
+    from: "RING_BUFFERS = 4",
+    to: "RING_BUFFERS = 32",
+    test: [STORAGE, "a model of 256 MiB > takes less than 64 MiB of the worker, from the network and from the store"],
+  },
+  {
+    id: "X4",
+    without: "text that stays text",
+    file: "src/page/views/stage.ts",
+    from: 'h("p", { class: "prompt-text" }, prompt),',
+    to: 'document.createRange().createContextualFragment(`<p class="prompt-text">${prompt}</p>`),',
+    test: [
+      "page/safety.test.ts",
+      "shows prompts as they are: in the form, the stage, the gallery, its files and its titles",
+    ],
+  },
+  {
+    id: "X4",
+    without: "the look at sizes from links",
+    file: "src/page/settings.ts",
+    from: "Math.round(pixels / LIMITS.size.step) * LIMITS.size.step;\n  };\n  set(",
+    to: "pixels;\n  };\n  set(",
+    test: ["faults/fuzz.test.ts", "ten thousand damaged > links"],
+  },
+  {
+    id: "X5",
+    without: "a style sheet that no policy refuses",
+    file: "src/element/view.ts",
+    from: "root.adoptedStyleSheets = [styleSheet()];",
+    to: 'root.append(Object.assign(document.createElement("style"), { textContent: String(styleSheet()) }));',
+    test: [PACKAGE, "a Vite app > breaks no rule of a strict Content Security Policy"],
+  },
+  {
+    id: "X6",
+    without: "a worker of the page's own",
+    file: "src/worker/client.ts",
+    from: "createWorker?.() ?? new Worker(",
+    to: "(createWorker && undefined) ?? new Worker(",
+    test: [PACKAGE, "a static page > takes the package from another origin, by an import map and a worker of its own"],
+  },
+  {
+    id: "X8",
+    without: "the bound on the id of the unknown token",
+    file: "src/text/tokenizer.ts",
+    from: " || (unknown as number) >= vocab.length",
+    to: "",
+    test: [TOKENIZER, "loadTokenizer > refuses %s"],
+  },
+  {
+    id: "X10",
+    without: "the words of T5, whatever the file says",
+    file: "src/text/tokenizer.ts",
+    from: "isT5 ? T5_PRE_TOKENIZER : file.pre_tokenizer",
+    to: "file.pre_tokenizer",
+    test: [TOKENIZER, "the %s tokenizer > gives the ids that transformers gives"],
+  },
+  {
+    id: "X11",
+    without: "a style sheet that is made late",
+    file: "src/element/style.ts",
+    from: "let sheet: CSSStyleSheet | undefined;",
+    to: "let sheet: CSSStyleSheet | undefined = new CSSStyleSheet();",
+    test: [PACKAGE, "on a server > imports without a document, and registers nothing"],
+  },
+  {
+    id: "X12",
+    without: "the end of the picture that is no longer wanted",
+    file: "src/element/scanvas_image.ts",
+    from: "run.controller.abort();",
+    to: "",
+    test: [ELEMENT, "makes few pictures of a hundred changes one after the other, and the last wins"],
+  },
+  {
+    id: "X12",
+    without: "the end of work on what is removed",
+    file: "src/element/scanvas_image.ts",
+    from: 'this.#end("removed");',
+    to: "",
+    test: [ELEMENT, "gives up when it is removed while it generates, and begins again where it is put back"],
   },
 ];

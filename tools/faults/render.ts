@@ -18,12 +18,15 @@ What goes wrong for people, what the engine does then, and the tests that show i
 export function renderMatrix(results: Results, extra: readonly string[]): string {
   const open = MATRIX.filter(({ tests }) => tests.length === 0).map(({ id }) => id);
   const summary = `${MATRIX.length} rows, ${MATRIX.length - open.length} of them shown by tests${open.length ? `; still open: ${open.join(", ")}` : ""}.`;
+  const rows = new Set(MUTATIONS.map(({ id }) => id)).size;
+  const killers = MUTATIONS.filter((mutation) => (results.mutations[mutationKey(mutation)]?.failed ?? 0) > 0).length;
+  const guards = `${MUTATIONS.length} guards in ${rows} rows; ${killers} of them were taken out and a test of their row failed.`;
   const groups = GROUPS.map(([letter, title]) =>
     [`## ${title}`, ...MATRIX.filter(({ id }) => id.startsWith(letter)).map((row) => renderRow(row, results))].join(
       "\n\n",
     ),
   );
-  return [HEAD, summary, "", groups.join("\n\n"), "", ...extra].join("\n").trimEnd() + "\n";
+  return [HEAD, `${summary} ${guards}`, "", groups.join("\n\n"), "", ...extra].join("\n").trimEnd() + "\n";
 }
 
 function renderRow({ id, fault, then, tests, manual }: Fault, results: Results): string {
