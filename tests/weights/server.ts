@@ -142,7 +142,7 @@ export const cut =
     const to = first + Math.round(share * (last + 1 - first));
     await send(response, body, first, to);
     response.flushHeaders();
-    setTimeout(() => end(response), 5); // what was written has left
+    setTimeout(() => end(response), 25); // what was written has left, and been read
   };
 
 /** Sends a share and then nothing, without closing. */
