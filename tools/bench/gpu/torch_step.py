@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "distill"))
-from distill.model import T2MDTransformer
+from distill.model import T2MDTransformer2DModel
 
 SEVEN = ["attention", "mamba_h", "mamba_w", "mamba_h", "mamba_w", "mamba_h", "mamba_w"]
 
@@ -48,7 +48,9 @@ def main() -> None:
     mixers = {"hybrid": (SEVEN * 4)[: options.layers], "attention": ["attention"] * options.layers}
     for name, blocks in mixers.items():
         with torch.device(device):
-            model = T2MDTransformer(num_layers=len(blocks), token_mixers=blocks, pos_embed_type="centered_sincos")
+            model = T2MDTransformer2DModel(
+                num_layers=len(blocks), token_mixers=blocks, pos_embed_type="centered_sincos"
+            )
         model = model.to(torch.bfloat16).eval()
         for size in options.sizes.split(","):
             if time.monotonic() - began > options.budget:
