@@ -104,23 +104,3 @@ function recordFeedForward(rec: Recording, config: TextConfig, weights: Weights,
   }
   gemm(rec, activated, weights.get("DenseReluDense.wo.weight", [width, hidden]), y, { residual: x });
 }
-
-/**
- * Bucket of every distance key - query from -(n - 1) to n - 1, for the encoder's bidirectional attention: half of the buckets for
- * each sign; of these, half for the distances below it one by one, the rest logarithmic up to maxDistance. Rounds to f32 where
- * transformers does (T5Attention._relative_position_bucket), since a logarithm may fall on a boundary.
- */
-export function relativeBuckets(
-  n: number,
-  { buckets, maxDistance }: Pick<TextConfig, "buckets" | "maxDistance">,
-): Uint32Array<ArrayBuffer> {
-  const half = Math.floor(buckets / 2);
-  const exact = Math.floor(half / 2);
-  const span = Math.fround(Math.log(maxDistance / exact));
-  return Uint32Array.from({ length: 2 * n - 1 }, (_, i) => {
-    const distance = Math.abs(i - (n - 1));
-    const log = Math.fround(Math.log(Math.fround(distance / exact)));
-    const far = exact + Math.trunc(Math.fround(Math.fround(log / span) * (half - exact)));
-    return (i > n - 1 ? half : 0) + (distance < exact ? distance : Math.min(far, half - 1));
-  });
-}

@@ -4,7 +4,7 @@
  * and fuse folded as our converter folds them, and keys and values of the text made once a prompt by a graph of their own.
  */
 import type { TokenMixer } from "../../../src/model/config.ts";
-import { OnnxGraph } from "./graph.ts";
+import { Layers, type ReadTensor } from "./layers.ts";
 import { selectiveScan, type ScanOperators } from "./scan.ts";
 
 export interface DenoiserShape {
@@ -24,67 +24,14 @@ export interface DenoiserShape {
   textTokens: number;
 }
 
-/** The source's tensors, PyTorch's names and layouts, f32. */
-export type ReadTensor = (name: string) => { shape: readonly number[]; data: Float32Array };
-
 const TIMESTEP_CHANNELS = 256;
 
-class Layers {
-  readonly graph = new OnnxGraph();
-
+class DenoiserLayers extends Layers {
   constructor(
     readonly shape: DenoiserShape,
-    readonly read: ReadTensor,
-  ) {}
-
-  weight(name: string): string {
-    const { shape, data } = this.read(name);
-    return this.graph.tensor(shape, data);
-  }
-
-  /** [out, in] -> [in, out], as MatMul wants it. */
-  matrix(...names: string[]): string {
-    const parts = names.map((name) => this.read(name));
-    const depth = parts[0]!.shape[1]!;
-    const columns = parts.reduce((sum, { shape }) => sum + shape[0]!, 0);
-    const out = new Float32Array(depth * columns);
-    let column = 0;
-    for (const { shape, data } of parts) {
-      for (let r = 0; r < shape[0]!; r++, column++)
-        for (let k = 0; k < depth; k++) out[k * columns + column] = data[r * depth + k]!;
-    }
-    return this.graph.tensor([depth, columns], out);
-  }
-
-  vector(...names: string[]): string {
-    const all = names.flatMap((name) => Array.from(this.read(name).data));
-    return this.graph.tensor([all.length], Float32Array.from(all));
-  }
-
-  linear(x: string, ...names: string[]): string {
-    const product = this.graph.node("MatMul", [x, this.matrix(...names.map((name) => `${name}.weight`))]);
-    return this.graph.node("Add", [product, this.vector(...names.map((name) => `${name}.bias`))]);
-  }
-
-  silu(x: string): string {
-    return this.graph.node("com.microsoft.QuickGelu", [x], { alpha: { float: 1 } });
-  }
-
-  linearGelu(x: string, name: string): string {
-    const product = this.graph.node("MatMul", [x, this.matrix(`${name}.weight`)]);
-    return this.graph.node("com.microsoft.FastGelu", [product, this.vector(`${name}.bias`)]);
-  }
-
-  attention(q: string, k: string, v: string): string {
-    return this.graph.node("com.microsoft.MultiHeadAttention", [q, k, v], { num_heads: this.shape.heads });
-  }
-
-  split(x: string, sizes: readonly number[], axis = -1): string[] {
-    return this.graph.nodes("Split", [x, this.graph.ints(sizes)], sizes.length, { axis });
-  }
-
-  reshape(x: string, shape: readonly number[]): string {
-    return this.graph.node("Reshape", [x, this.graph.ints(shape)]);
+    read: ReadTensor,
+  ) {
+    super(read);
   }
 
   modulated(x: string, shift: string, scale: string): string {
@@ -99,7 +46,7 @@ class Layers {
 
 /** embeds [B, L, caption] -> keys0, values0, keys1, ... [B, L, D] */
 export function conditionsModel(shape: DenoiserShape, read: ReadTensor): Uint8Array {
-  const layers = new Layers(shape, read);
+  const layers = new DenoiserLayers(shape, read);
   const { graph } = layers;
   const { batch, textTokens, caption, width } = shape;
   const embeds = graph.input("embeds", [batch, textTokens, caption]);
@@ -126,7 +73,7 @@ export function denoiserModel(
   positions: Float32Array,
   operators: ScanOperators,
 ): Uint8Array {
-  const layers = new Layers(shape, read);
+  const layers = new DenoiserLayers(shape, read);
   const { graph } = layers;
   const { batch, rows, columns, width, patch, inChannels, outChannels, textTokens, mixers } = shape;
   const tokens = rows * columns;
@@ -165,7 +112,7 @@ export function denoiserModel(
       mixer === "attention" ? selfAttention(layers, block, u) : mambaMixer(layers, block, u, mixer, operators);
     x = gated(x, gate1!, mixed);
     const q = layers.linear(x, `${block}.attn2.to_q`);
-    const crossed = layers.attention(q, text[i]!.keys, text[i]!.values);
+    const crossed = layers.attention(q, text[i]!.keys, text[i]!.values, shape.heads);
     x = graph.node("Add", [x, layers.linear(crossed, `${block}.attn2.to_out.0`)]);
     const inner = layers.linearGelu(layers.modulated(x, shift2!, scale2!), `${block}.ff.net.0.proj`);
     x = gated(x, gate2!, layers.linear(inner, `${block}.ff.net.2`));
@@ -182,16 +129,16 @@ export function denoiserModel(
   return graph.model();
 }
 
-function selfAttention(layers: Layers, block: string, u: string): string {
-  const { width } = layers.shape;
+function selfAttention(layers: DenoiserLayers, block: string, u: string): string {
+  const { width, heads } = layers.shape;
   const qkv = layers.linear(u, `${block}.attn1.to_q`, `${block}.attn1.to_k`, `${block}.attn1.to_v`);
   const [q, k, v] = layers.split(qkv, [width, width, width]) as [string, string, string];
-  return layers.linear(layers.attention(q, k, v), `${block}.attn1.to_out.0`);
+  return layers.linear(layers.attention(q, k, v, heads), `${block}.attn1.to_out.0`);
 }
 
 /** u: [B, T, D]. Both directions lie one after the other along the batch. */
 function mambaMixer(
-  layers: Layers,
+  layers: DenoiserLayers,
   block: string,
   u: string,
   mixer: Exclude<TokenMixer, "attention">,
@@ -266,7 +213,7 @@ function mambaMixer(
 }
 
 /** A causal depthwise convolution as a sum of shifted products. */
-function shiftedSums(layers: Layers, x: string, weight: Float32Array, bias: string, channels: number): string {
+function shiftedSums(layers: DenoiserLayers, x: string, weight: Float32Array, bias: string, channels: number): string {
   const { graph, shape } = layers;
   const { taps } = shape.mamba;
   const tokens = shape.rows * shape.columns;

@@ -5,9 +5,11 @@ export type Attribute = number | string | readonly number[] | { float: number };
 interface Value {
   readonly name: string;
   readonly shape: readonly number[];
+  readonly type: number;
 }
 
 const FLOAT = 1;
+const INT32 = 6;
 const INT64 = 7;
 
 type Bytes = Uint8Array;
@@ -47,7 +49,7 @@ function attribute(name: string, value: Attribute): Bytes {
   return join([text(1, name), ...content]);
 }
 
-/** A graph of f32 tensors (and integer constants), built node by node. Names of values are what its methods return. */
+/** A graph of f32 tensors (and integer inputs and constants), built node by node. Names of values are what its methods return. */
 export class OnnxGraph {
   readonly #nodes: Bytes[] = [];
   readonly #initializers: Bytes[] = [];
@@ -56,14 +58,14 @@ export class OnnxGraph {
   readonly #constants = new Map<string, string>();
   #count = 0;
 
-  input(name: string, shape: readonly number[]): string {
-    this.#inputs.push({ name, shape });
+  input(name: string, shape: readonly number[], type: "f32" | "i32" = "f32"): string {
+    this.#inputs.push({ name, shape, type: type === "f32" ? FLOAT : INT32 });
     return name;
   }
 
   output(value: string, name: string, shape: readonly number[]): void {
     this.#nodes.push(join([text(1, value), text(2, name), text(4, "Identity")]));
-    this.#outputs.push({ name, shape });
+    this.#outputs.push({ name, shape, type: FLOAT });
   }
 
   /** An f32 constant. */
@@ -109,9 +111,9 @@ export class OnnxGraph {
 
   /** The model file. */
   model(): Bytes {
-    const info = ({ name, shape }: Value): Bytes => {
+    const info = ({ name, shape, type }: Value): Bytes => {
       const dims = bytes(2, join(shape.map((size) => bytes(1, integer(1, size)))));
-      return join([text(1, name), bytes(2, bytes(1, join([integer(1, FLOAT), dims])))]);
+      return join([text(1, name), bytes(2, bytes(1, join([integer(1, type), dims])))]);
     };
     const graph = join([
       ...this.#nodes.map((node) => bytes(1, node)),

@@ -1,9 +1,9 @@
 /** Single operators as ONNX models, with the weights of the races as constants, as a model would have them. */
-import type { Inputs, Work } from "../page/inputs.ts";
+import type { Inputs, KernelWork } from "../page/inputs.ts";
 import { OnnxGraph } from "./graph.ts";
 import { selectiveScan, type ScanOperators } from "./scan.ts";
 
-export function kernelModel(work: Exclude<Work, { kind: "step" }>, data: Inputs, operators: ScanOperators): Uint8Array {
+export function kernelModel(work: KernelWork, data: Inputs, operators: ScanOperators): Uint8Array {
   const graph = new OnnxGraph();
   const input = (name: string): string => graph.input(name, data[name]!.shape);
   switch (work.kind) {

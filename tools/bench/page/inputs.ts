@@ -2,6 +2,8 @@
 import { randomArray } from "../../../src/kernels/case.ts";
 import type { DenoiserConfig } from "../../../src/model/config.ts";
 import { timestepEmbedding } from "../../../src/model/embeddings.ts";
+import type { ImageConfig } from "../../../src/model/image_config.ts";
+import type { TextConfig } from "../../../src/model/text_config.ts";
 
 /** The work of a race; all f32. Sizes follow the kernels' names for them. */
 export type Work =
@@ -12,7 +14,15 @@ export type Work =
   | { kind: "scan"; tokens: number; heads: number; headDim: number; state: number }
   | { kind: "conv2d"; size: number; channels: number; outputs: number }
   /** A sampler step of a model, both halves of guidance in one batch. `rows` and `columns` of tokens. */
-  | { kind: "step"; model: string; pixels: number; textTokens: number };
+  | { kind: "step"; model: string; pixels: number; textTokens: number }
+  /** A prompt of so many tokens through the text encoder of a model. */
+  | { kind: "text"; model: string; tokens: number }
+  /** Latents to a picture through the decoder of a model. */
+  | { kind: "image"; model: string; pixels: number };
+
+/** Work of a whole network, whose weights come from `model`, the address of a converted directory. */
+export type ModelWork = Extract<Work, { model: string }>;
+export type KernelWork = Exclude<Work, ModelWork>;
 
 /** Inputs by name, shaped as ours; each contender lays them out as its operators want them. */
 export type Inputs = Record<string, { shape: number[]; data: Float32Array<ArrayBuffer> }>;
@@ -26,7 +36,7 @@ const random = (shape: number[], seed: number, scale = 1): Inputs[string] => ({
   ),
 });
 
-export function kernelInputs(work: Exclude<Work, { kind: "step" }>): Inputs {
+export function kernelInputs(work: KernelWork): Inputs {
   switch (work.kind) {
     case "gemm": {
       const { rows, columns, depth } = work;
@@ -91,4 +101,15 @@ export function stepInputs(work: Extract<Work, { kind: "step" }>, config: Denois
     embeds: random([2, work.textTokens, config.captionChannels], 2),
     time: { shape: [2, 256], data: timestepEmbedding([TIMESTEP, TIMESTEP]) },
   };
+}
+
+/** Ids of any words: as all inputs in f32, which holds them exactly. */
+export function textInputs({ tokens }: Extract<Work, { kind: "text" }>, { vocabulary }: TextConfig): Inputs {
+  return {
+    ids: { shape: [1, tokens], data: Float32Array.from({ length: tokens }, (_, i) => (37 * i + 5) % vocabulary) },
+  };
+}
+
+export function imageInputs({ pixels }: Extract<Work, { kind: "image" }>, { latentChannels }: ImageConfig): Inputs {
+  return { latents: random([1, latentChannels, pixels / 8, pixels / 8], 1) };
 }

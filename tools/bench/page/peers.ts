@@ -1,6 +1,7 @@
 /** The same work by scanvas and by what a user would pick instead, run in turn in one page and compared. */
 import type * as Ort from "onnxruntime-web";
 import { importRuntime } from "../../../src/encode/onnx_runtime.ts";
+import { residentText } from "../../../src/encode/resident.ts";
 import type { Gpu } from "../../../src/gpu/device.ts";
 import { planMemory } from "../../../src/gpu/plan.ts";
 import { Program } from "../../../src/gpu/program.ts";
@@ -13,8 +14,20 @@ import { ssd, ssdProduct } from "../../../src/kernels/ssd.ts";
 import { loadModel, type Model } from "../../../src/load.ts";
 import { Session } from "../../../src/session.ts";
 import { traceDenoiser } from "../../../src/trace.ts";
+import type { ComponentName } from "../../../src/weights/manifest.ts";
 import { device } from "./device.ts";
-import { kernelInputs, STEP, stepInputs, TIMESTEP, type Inputs, type Work } from "./inputs.ts";
+import {
+  imageInputs,
+  kernelInputs,
+  STEP,
+  stepInputs,
+  textInputs,
+  TIMESTEP,
+  type Inputs,
+  type KernelWork,
+  type ModelWork,
+  type Work,
+} from "./inputs.ts";
 import { jaxContender, type JaxModule } from "./jax.ts";
 import { relativeError } from "./stats.ts";
 import { tfjsContender } from "./tfjs.ts";
@@ -83,6 +96,7 @@ export async function race(work: Work, entries: Entry[], rounds: number): Promis
         result.samples.push(await timed(() => contender.run()));
         if (before !== undefined) result.cpu.push((await globalThis.cpuSeconds!()) - before);
         result.error = Math.max(result.error, relativeError(await contender.read(), reference!));
+        if (result === results[0] && result.error > 0) throw new Error("scanvas: two runs on the same inputs differ");
       }
     }
     return results.map(({ contender: _, ...result }) => result);
@@ -98,7 +112,7 @@ async function timed(run: () => Promise<unknown>): Promise<number> {
 }
 
 function enter(work: Work, entry: Entry, data: Inputs): Promise<Contender> {
-  if (entry.runtime === "scanvas") return work.kind === "step" ? ourStep(work, data) : ourKernel(work, data);
+  if (entry.runtime === "scanvas") return ours(work, data);
   if (entry.runtime === "onnxruntime-web") return ortContender(work, entry, data);
   if (entry.runtime === "jax-js")
     return jaxContender(work, data, import(/* @vite-ignore */ entry.url!) as Promise<JaxModule>);
@@ -106,10 +120,32 @@ function enter(work: Work, entry: Entry, data: Inputs): Promise<Contender> {
 }
 
 async function inputs(work: Work): Promise<Inputs> {
-  return work.kind === "step" ? stepInputs(work, (await stepModel(work.model)).denoiser!.config) : kernelInputs(work);
+  switch (work.kind) {
+    case "step":
+      return stepInputs(work, (await ourModel(work)).denoiser!.config);
+    case "text":
+      return textInputs(work, (await ourModel(work)).text!.config);
+    case "image":
+      return imageInputs(work, (await ourModel(work)).image!.config);
+    default:
+      return kernelInputs(work);
+  }
 }
 
 // --- ours
+
+function ours(work: Work, data: Inputs): Promise<Contender> {
+  switch (work.kind) {
+    case "step":
+      return ourStep(work, data);
+    case "text":
+      return ourText(work, data);
+    case "image":
+      return ourImage(work, data);
+    default:
+      return ourKernel(work, data);
+  }
+}
 
 /** A program on tensors of its own; the result is the last tensor. */
 async function ourProgram(
@@ -139,7 +175,7 @@ async function ourProgram(
   };
 }
 
-async function ourKernel(work: Exclude<Work, { kind: "step" }>, data: Inputs): Promise<Contender> {
+async function ourKernel(work: KernelWork, data: Inputs): Promise<Contender> {
   const gpu = await device();
   const tensors: Record<string, Tensor> = {};
   for (const [name, { shape }] of Object.entries(data)) tensors[name] = makeTensor(name, shape);
@@ -181,17 +217,28 @@ async function ourKernel(work: Exclude<Work, { kind: "step" }>, data: Inputs): P
   }
 }
 
-const stepModels = new Map<string, Promise<Model>>();
+/** What each work needs of a model; a session, which decodes, is made of both. */
+const COMPONENTS: Record<ModelWork["kind"], readonly ComponentName[]> = {
+  step: ["transformer"],
+  text: ["text_encoder"],
+  image: ["transformer", "vae"],
+};
 
-function stepModel(url: string): Promise<Model> {
-  let model = stepModels.get(url);
-  if (!model) stepModels.set(url, (model = loadModel(url, { components: ["transformer"], store: false })));
+const models = new Map<string, Promise<Model>>();
+
+function ourModel({ kind, model: url }: ModelWork): Promise<Model> {
+  const key = `${kind} ${url}`;
+  let model = models.get(key);
+  if (!model) {
+    model = loadModel(url, { components: COMPONENTS[kind], textEncoder: "resident", store: false });
+    models.set(key, model);
+  }
   return model;
 }
 
 /** The whole of a sampler step, as a picture is made: the result that is compared is eps of the same forward pass. */
 async function ourStep(work: Extract<Work, { kind: "step" }>, data: Inputs): Promise<Contender> {
-  const model = await stepModel(work.model);
+  const model = await ourModel(work);
   const { gpu, denoiser } = model;
   const { pixels, textTokens } = work;
   const shape = { height: pixels, width: pixels, halves: 2, guidanceMode: "batch", textTokens } as const;
@@ -223,6 +270,35 @@ async function ourStep(work: Extract<Work, { kind: "step" }>, data: Inputs): Pro
         throw new Error("scanvas: two steps from the same latents differ");
       return eps.data as Float32Array;
     },
+    dispose: () => session.dispose(),
+  };
+}
+
+/** As a prompt is encoded: recorded and bound anew for its length, and read back. */
+async function ourText(work: Extract<Work, { kind: "text" }>, data: Inputs): Promise<Contender> {
+  const { gpu, text } = await ourModel(work);
+  const encoder = residentText(gpu, text!.config, text!.weights);
+  const ids = Int32Array.from(data.ids!.data);
+  let embeds: Float32Array;
+  return {
+    run: async () => void (embeds = await encoder.encode(ids, undefined)),
+    read: () => Promise.resolve(embeds),
+    dispose: () => encoder.dispose(),
+  };
+}
+
+/** As a picture is made: checked for NaN stage by stage, and read back. */
+async function ourImage(work: Extract<Work, { kind: "image" }>, data: Inputs): Promise<Contender> {
+  const { gpu, denoiser, image } = await ourModel(work);
+  const { pixels } = work;
+  const shape = { height: pixels, width: pixels, halves: 1, guidanceMode: "batch", textTokens: 1 } as const;
+  const session = new Session({ denoiser: denoiser!, image }, gpu.profile, shape);
+  await session.prepare(gpu);
+  session.start(data.latents!.data);
+  let picture: Float32Array;
+  return {
+    run: async () => void (picture = await session.decode()),
+    read: () => Promise.resolve(picture),
     dispose: () => session.dispose(),
   };
 }
@@ -277,10 +353,11 @@ async function ortContender(
   const buffers: GPUBuffer[] = [];
   const upload = (name: string): Ort.Tensor => {
     const { shape, data: values } = data[name]!;
+    const integers = name === "ids";
     const buffer = gpu.createBuffer({ size: Math.max(16, values.byteLength), usage: 0x80 | 0x8 | 0x4 });
-    gpu.queue.writeBuffer(buffer, 0, values);
+    gpu.queue.writeBuffer(buffer, 0, integers ? Int32Array.from(values) : values);
     buffers.push(buffer);
-    return ort.Tensor.fromGpuBuffer(buffer, { dataType: "float32", dims: shape });
+    return ort.Tensor.fromGpuBuffer(buffer, { dataType: integers ? "int32" : "float32", dims: shape });
   };
   const feeds: Record<string, Ort.Tensor> = {};
   let text: Ort.InferenceSession | undefined;

@@ -7,13 +7,18 @@ import { join } from "node:path";
 import { fromF16 } from "../../../src/numbers/half.ts";
 import { parseDenoiserConfig } from "../../../src/model/config.ts";
 import { positionTable } from "../../../src/model/embeddings.ts";
+import { parseImageConfig } from "../../../src/model/image_config.ts";
+import { parseTextConfig } from "../../../src/model/text_config.ts";
 import { readSafetensors } from "../../../src/weights/safetensors.ts";
 import { cacheFolder, convertedFolder } from "../../headless/session.ts";
 import { serveDirectory } from "../../serve.ts";
 import type { Host } from "../host.ts";
-import { conditionsModel, denoiserModel, type DenoiserShape, type ReadTensor } from "../onnx/denoiser.ts";
+import { conditionsModel, denoiserModel, type DenoiserShape } from "../onnx/denoiser.ts";
+import { imageDecoderModel } from "../onnx/image_decoder.ts";
 import { kernelModel } from "../onnx/kernels.ts";
+import type { ReadTensor } from "../onnx/layers.ts";
 import type { ScanOperators } from "../onnx/scan.ts";
+import { textEncoderModel } from "../onnx/text_encoder.ts";
 import { kernelInputs, type Work } from "../page/inputs.ts";
 import type { Entry } from "../page/peers.ts";
 import { median } from "../page/stats.ts";
@@ -33,12 +38,15 @@ const STEP_GOAL = 4;
 /** Shorter times say nothing: /proc counts hundredths. */
 const CPU_RESOLUTION = 0.1;
 /** Different order of f32 sums through a whole network, and other approximations of exp and tanh. */
-const TOLERANCE = { step: 1e-3, kernel: 1e-4 };
+const TOLERANCE = { model: 1e-3, kernel: 1e-4 };
 
 /** Full width (D 1152, 16 heads of 72, N 256, P 64) where a software device has the time for it, the shipped model's else. */
 function works(quick: boolean, model: string): (Work & { name: string })[] {
   const step = (pixels: number) =>
     ({ kind: "step", name: `step ${pixels}x${pixels}`, model, pixels, textTokens: 16 }) as const;
+  const text = (tokens: number) => ({ kind: "text", name: `text encoder, ${tokens} tokens`, model, tokens }) as const;
+  const image = (pixels: number) =>
+    ({ kind: "image", name: `image decoder, ${pixels}x${pixels}`, model, pixels }) as const;
   if (quick) {
     return [
       { kind: "gemm", name: "gemm 64x128x96", rows: 64, columns: 128, depth: 96 },
@@ -46,6 +54,8 @@ function works(quick: boolean, model: string): (Work & { name: string })[] {
       { kind: "scan", name: "scan 128", tokens: 128, heads: 2, headDim: 64, state: 64 },
       { kind: "conv2d", name: "conv2d 16", size: 16, channels: 16, outputs: 16 },
       step(64),
+      text(8),
+      image(32),
     ];
   }
   return [
@@ -66,6 +76,9 @@ function works(quick: boolean, model: string): (Work & { name: string })[] {
     { kind: "conv2d", name: "conv2d 64x64, 64 to 64", size: 64, channels: 64, outputs: 64 },
     step(128),
     step(256),
+    text(8), // "three blue stars on a yellow background"
+    text(120), // as long as a prompt may be
+    image(128),
   ];
 }
 
@@ -130,6 +143,12 @@ export async function peers(host: Host, options: PeerOptions, { say, keep }: Pro
         const conditions = await save("conditions.onnx", conditionsModel(shape, read));
         for (const scan of variants)
           await ort(`${scan} scan`, denoiserModel(shape, read, positions, scan), { conditions });
+      } else if (work.kind === "text") {
+        const { config, read } = await openComponent(model, "text_encoder");
+        await ort("", textEncoderModel(parseTextConfig(config), work.tokens, read));
+      } else if (work.kind === "image") {
+        const { config, read } = await openComponent(model, "vae");
+        await ort("", imageDecoderModel(parseImageConfig(config), work.pixels / 8, work.pixels / 8, read));
       } else if (work.kind === "scan") {
         for (const scan of variants) await ort(`${scan}`, kernelModel(work, kernelInputs(work), scan));
       } else {
@@ -137,7 +156,7 @@ export async function peers(host: Host, options: PeerOptions, { say, keep }: Pro
         await ort("", bytes);
         if (work.kind === "attention" && plainDevice) await ort("subgroups", bytes, { plainDevice: false });
       }
-      if (installed && work.kind !== "step" && work.kind !== "conv2d") {
+      if (installed && !("model" in work) && work.kind !== "conv2d") {
         entries.push({ name: "jax-js", runtime: "jax-js", url: `${server.url}peers/@jax-js/jax/dist/index.js` });
       }
       if (installed && (work.kind === "gemm" || work.kind === "conv2d"))
@@ -145,7 +164,7 @@ export async function peers(host: Host, options: PeerOptions, { say, keep }: Pro
 
       const raced = await host.call("race", work as Work, entries, quick ? 1 : 7);
       const [ours, ...others] = raced;
-      const tolerance = work.kind === "step" ? TOLERANCE.step : TOLERANCE.kernel;
+      const tolerance = "model" in work ? TOLERANCE.model : TOLERANCE.kernel;
       const ms = (values: number[]): string => `${(1e3 * median(values)).toFixed(1)} ms`;
       const check = (error: number) => ({ against: "scanvas, relative", error, tolerance, passed: error <= tolerance });
       const right = others.filter(({ failed, error }) => failed === undefined && error <= tolerance);
@@ -213,23 +232,34 @@ async function install(say: (line: string) => void): Promise<string> {
   return folder;
 }
 
-/** The transformer of a pipeline directory, f32, with the shape of its export. */
+/** The config and the tensors, f32, of a component of a pipeline directory. */
+async function openComponent(
+  folder: string,
+  component: "transformer" | "text_encoder" | "vae",
+): Promise<{ config: Record<string, unknown>; read: ReadTensor }> {
+  const path = join(folder, component);
+  const config = JSON.parse(await readFile(join(path, "config.json"), "utf8")) as Record<string, unknown>;
+  const name = component === "text_encoder" ? "model" : "diffusion_pytorch_model";
+  const file = new Uint8Array(await readFile(join(path, `${name}.safetensors`)));
+  const { tensors } = readSafetensors(file, path);
+  const read: ReadTensor = (tensor) => {
+    const info = tensors.get(tensor);
+    if (!info) throw new Error(`${path} has no ${tensor}`);
+    const bytes = file.slice(info.begin, info.end).buffer;
+    const data = info.dtype === "F16" ? Float32Array.from(new Uint16Array(bytes), fromF16) : new Float32Array(bytes);
+    return { shape: info.shape, data };
+  };
+  return { config, read };
+}
+
+/** The transformer of a pipeline directory, with the shape of its export. */
 async function exported(
   folder: string,
   pixels: number,
   textTokens: number,
 ): Promise<{ shape: DenoiserShape; read: ReadTensor; positions: Float32Array }> {
-  const path = join(folder, "transformer");
-  const config = parseDenoiserConfig(JSON.parse(await readFile(join(path, "config.json"), "utf8")));
-  const file = new Uint8Array(await readFile(join(path, "diffusion_pytorch_model.safetensors")));
-  const { tensors } = readSafetensors(file, path);
-  const read: ReadTensor = (name) => {
-    const info = tensors.get(name);
-    if (!info) throw new Error(`${path} has no ${name}`);
-    const bytes = file.slice(info.begin, info.end).buffer;
-    const data = info.dtype === "F16" ? Float32Array.from(new Uint16Array(bytes), fromF16) : new Float32Array(bytes);
-    return { shape: info.shape, data };
-  };
+  const { config: json, read } = await openComponent(folder, "transformer");
+  const config = parseDenoiserConfig(json);
   const side = pixels / 8 / config.patchSize;
   const table = positionTable(config, side, side); // [side, D / 2]: rows and columns alike in a square
   const half = config.width / 2;
