@@ -65,14 +65,19 @@ describe("bench --quick", () => {
     expect(value("most GPU memory")).toBeGreaterThan(10);
   });
 
-  it("peers: onnxruntime-web agrees on every kernel, a whole step, the text encoder and the image decoder", async () => {
-    const { rows, ratios } = await quick("peers");
-    const right = new Set(rows.filter(({ foreign, check }) => foreign && check.passed).map(({ group }) => group));
-    expect(right.size).toBe(7);
-    expect(right).toContain("text encoder, 8 tokens");
-    expect(right).toContain("image decoder, 32x32");
-    expect(ratios.length).toBeGreaterThanOrEqual(9);
-  });
+  // Again where a peer took its page down: "Target crashed" was seen once on a busy machine.
+  it(
+    "peers: onnxruntime-web agrees on every kernel, a whole step, the text encoder and the image decoder",
+    { retry: 1 },
+    async () => {
+      const { rows, ratios } = await quick("peers");
+      const right = new Set(rows.filter(({ foreign, check }) => foreign && check.passed).map(({ group }) => group));
+      expect(right.size).toBe(7);
+      expect(right).toContain("text encoder, 8 tokens");
+      expect(right).toContain("image decoder, 32x32");
+      expect(ratios.length).toBeGreaterThanOrEqual(9);
+    },
+  );
 
   it("quality: PSNR against PyTorch", async () => {
     const { facts } = await quick("quality");

@@ -68,7 +68,8 @@ const request = async (gpu: GPU): Promise<Gpu> => {
 afterEach(() => open.splice(0).forEach((gpu) => gpu.dispose()));
 
 describe("a kernel that is wrong on this device", () => {
-  it.each(Object.entries(FAULTS))("of %s is found and replaced", async (family, fault) => {
+  // Again where another program made "tile" look faster, so that "register" was not tried.
+  it.each(Object.entries(FAULTS))("of %s is found and replaced", { retry: 3 }, async (family, fault) => {
     const gpu = await request(faultyGpu(fault).gpu);
     const { variants, results } = await chooseVariants(gpu);
     const tried = results[family as keyof KernelVariants];
