@@ -1,6 +1,7 @@
 // y[b, t, h] = softmax_over_keys(scale q[b, t, h] . k[b, s, h] + bias[h, s - t]) v[b, s, h] for head sizes that are multiples of 4,
 // up to 128 (TX 8, TY 16: 64 queries x 32 keys a step) or 512 (TX 32, TY 8: 32 queries x 64 keys).
 // q, y [batch, queries, heads * head size]; k, v [batch or 1, keys, heads * head size]; one workgroup per (query block, head, batch).
+// The queries of a dispatch may be some rows or some heads of all: then y_row is the width of all heads, y_column where these begin.
 // The algorithm is lib/flash_attention. Bound: arithmetic, 4 queries keys (head size) operations a head; K and V are read
 // once per 64 (32) queries, 16 KiB of workgroup memory and about 100 registers a thread suffice for any number of keys.
 struct Params { first: u32, queries: u32, keys: u32, row: u32, y_row: u32, y_column: u32, kv_batch: u32, mask_stride: u32, scale_log2e: f32 }

@@ -30,6 +30,9 @@ export interface TrialCases {
   readonly time?: KernelCase;
 }
 
+/** Operations a second of a variant, on a case that is made for it. */
+export type Rate = (gpu: Gpu, kernelCase: KernelCase, variant: KernelVariant) => Promise<number>;
+
 const remembered = new Map<string, Trial>();
 const FILE = "scanvas-adapters.json";
 /** Raise when a kernel that is tried changes, so that the trial runs again. */
@@ -41,15 +44,15 @@ const TRIAL_VERSION = 6;
  * alone on Apple's and on CPU implementations; f16 and subgroup matrices are tried where they were asked for and exist. Without
  * them the families have the same two candidates, and gemm's choice holds for all in which it is right. Remembered per adapter and browser
  * version, on disk where the origin has a file system. Also tells the pacer how fast this device is, and has no dispatch planned that is longer
- * than a submit should be.
+ * than a submit should be. `rate` is for tests, to which no clock may decide what is fast.
  */
-export async function chooseVariants(gpu: Gpu): Promise<Trial> {
+export async function chooseVariants(gpu: Gpu, rate: Rate = measuredRate): Promise<Trial> {
   const { f16, matrix } = gpu.profile;
   const browser = globalThis.navigator?.userAgent ?? ""; // another version has another compiler
   const key = `${TRIAL_VERSION}|${browser}|${gpu.adapterKey}|${f16 ? `f16 ${JSON.stringify(matrix)}` : "f32"}`;
   let trial = remembered.get(key) ?? (await readTrials())[key];
   if (!trial) {
-    trial = await runTrial(gpu);
+    trial = await runTrial(gpu, rate);
     await writeTrial(key, trial);
   }
   remembered.set(key, trial);
@@ -59,14 +62,14 @@ export async function chooseVariants(gpu: Gpu): Promise<Trial> {
   return trial;
 }
 
-async function runTrial(gpu: Gpu): Promise<Trial> {
+async function runTrial(gpu: Gpu, rate: Rate): Promise<Trial> {
   const { trialCases } = await import("./trial_cases.ts");
   const { f16, matrix } = gpu.profile;
   const plain: KernelVariant[] = ["tile", "register"];
   const all: KernelVariant[] = f16 ? [...plain, "tile_f16", ...(matrix ? ["matrix" as const] : [])] : plain;
   const tryAll = async (family: keyof KernelVariants, candidates: readonly KernelVariant[]): Promise<TrialResult[]> => {
     const results: TrialResult[] = [];
-    for (const variant of candidates) results.push(await tryOne(gpu, variant, trialCases(family, variant)));
+    for (const variant of candidates) results.push(await tryOne(gpu, variant, trialCases(family, variant), rate));
     return results;
   };
   const gemm = await tryAll("gemm", all);
@@ -75,7 +78,7 @@ async function runTrial(gpu: Gpu): Promise<Trial> {
   const check = async (family: keyof KernelVariants, wanted: KernelVariant): Promise<TrialResult[]> => {
     const results: TrialResult[] = [];
     for (const variant of [wanted, wanted === "tile" ? "register" : "tile"] as const) {
-      results.push(await tryOne(gpu, variant, { check: trialCases(family, variant).check }));
+      results.push(await tryOne(gpu, variant, { check: trialCases(family, variant).check }, rate));
       if (isRight(results.at(-1)!)) break;
     }
     return results;
@@ -122,21 +125,21 @@ function best(family: keyof KernelVariants, results: readonly TrialResult[]): Ke
   );
 }
 
-async function tryOne(gpu: Gpu, variant: KernelVariant, { check, time }: TrialCases): Promise<TrialResult> {
+async function tryOne(gpu: Gpu, variant: KernelVariant, { check, time }: TrialCases, rate: Rate): Promise<TrialResult> {
   const { tolerance } = check;
   try {
     const { errors } = await runCase(gpu, check);
     const worst = Math.max(...Object.values(errors));
     const result = { variant, error: Number.isFinite(worst) ? worst : null, tolerance, rate: 0 };
-    return time && isRight(result) ? { ...result, rate: await rateOf(gpu, time) } : result;
+    return time && isRight(result) ? { ...result, rate: await rate(gpu, time, variant) } : result;
   } catch (error) {
     await gpu.blame(error).catch(() => gpu.checkLost()); // of a lost device nothing may be concluded
     return { variant, error: null, tolerance, rate: 0 }; // does not compile, or no memory for it: not a candidate
   }
 }
 
-/** Operations a second, repeated until 20 ms have passed, so that slow timers and launches do not decide. */
-async function rateOf(gpu: Gpu, kernelCase: KernelCase): Promise<number> {
+/** Repeated until 20 ms have passed, so that slow timers and launches do not decide. */
+async function measuredRate(gpu: Gpu, kernelCase: KernelCase): Promise<number> {
   const { program, recording, release } = await prepareCase(gpu, kernelCase);
   try {
     const flops = recording.commands.reduce(

@@ -283,7 +283,9 @@ export class Pipeline {
       });
     signal?.addEventListener("abort", cancel);
     try {
-      return await this.#settled(start(id, hear));
+      const result = await this.#settled(start(id, hear));
+      throwIfAborted(signal); // while the answer was on its way
+      return result;
     } catch (error) {
       failed = true;
       throw error;

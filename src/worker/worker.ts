@@ -36,13 +36,26 @@ const job = <T>(id: number, work: (signal: AbortSignal) => Promise<T>): Promise<
     throw ScanvasError.toPlain(error);
   });
 
+/** A job that reports: its answer goes by another port than its reports, and waits until the page has heard the last of them. */
+const reportingJob = <A extends unknown[], T>(
+  id: number,
+  report: (...args: A) => unknown,
+  work: (signal: AbortSignal, tell: (...args: A) => void) => Promise<T>,
+): Promise<T> =>
+  job(id, async (signal) => {
+    let heard: unknown;
+    const result = await work(signal, (...args) => (heard = report(...args)));
+    await heard;
+    return result;
+  });
+
 type OnProgress = (progress: Progress) => void;
 
 const api = {
   ready: (): true => true,
 
-  load: (id: number, request: LoadRequest, onProgress: OnProgress): Promise<ModelInfo> =>
-    job(id, async (signal) => {
+  load: (id: number, request: LoadRequest, report: OnProgress): Promise<ModelInfo> =>
+    reportingJob(id, report, async (signal, onProgress) => {
       const { url, arithmetic, limits, ...options } = request;
       await pipeline?.dispose();
       pipeline = undefined;
@@ -68,22 +81,22 @@ const api = {
       };
     }),
 
-  generate: (id: number, request: GenerateRequest, onProgress: OnProgress): Promise<GenerateResult> =>
-    job(id, async (signal) => {
+  generate: (id: number, request: GenerateRequest, report: OnProgress): Promise<GenerateResult> =>
+    reportingJob(id, report, async (signal, onProgress) => {
       const result = await loaded().generate(request, { signal, onProgress });
       const buffers = [...result.images, ...Object.values(result.trace ?? {})].map(({ data }) => data.buffer);
       return comlink.transfer(result, buffers);
     }),
 
   /** On a device of its own; needs no loaded model. */
-  selfCheck: (id: number, onProgress: (done: number, total: number) => void): Promise<CheckResult[]> =>
-    job(id, async (signal) => {
+  selfCheck: (id: number, report: (done: number, total: number) => void): Promise<CheckResult[]> =>
+    reportingJob(id, report, async (signal, onProgress) => {
       const { checkDevice } = await import("../self_check.ts");
       return checkDevice(onProgress, signal);
     }),
 
-  embed: (id: number, prompts: string[], onProgress: OnProgress): Promise<Uint8Array<ArrayBuffer>> =>
-    job(id, async (signal) => {
+  embed: (id: number, prompts: string[], report: OnProgress): Promise<Uint8Array<ArrayBuffer>> =>
+    reportingJob(id, report, async (signal, onProgress) => {
       const pack = await loaded().embed(prompts, { signal, onProgress });
       return comlink.transfer(pack, [pack.buffer]);
     }),

@@ -79,8 +79,7 @@ it("gives errors of the worker their name and class in the page", async () => {
   await expectUsable();
 });
 
-// Again where this small model was there before the page heard of its progress.
-it("says so when a model is not there, is no address, or is cancelled while it loads", { retry: 3 }, async () => {
+it("says so when a model is not there, is no address, or is cancelled while it loads", async () => {
   const fails = (url: string) => page.evaluate((one) => window.scenarios.loadFails(one, undefined), url);
   expect(await fails(`${server.url}nowhere/`)).toMatchObject({ name: "NetworkError", ours: true });
   expect(await fails("http://")).toMatchObject({ name: "InvalidArgumentError", ours: true });

@@ -68,13 +68,15 @@ const request = async (gpu: GPU): Promise<Gpu> => {
 afterEach(() => open.splice(0).forEach((gpu) => gpu.dispose()));
 
 describe("a kernel that is wrong on this device", () => {
-  // Again where another program made "tile" look faster, so that "register" was not tried.
-  it.each(Object.entries(FAULTS))("of %s is found and replaced", { retry: 3 }, async (family, fault) => {
+  it.each(Object.entries(FAULTS))("of %s is found and replaced", async (family, fault) => {
     const gpu = await request(faultyGpu(fault).gpu);
-    const { variants, results } = await chooseVariants(gpu);
+    // "register" is the faster one here, whatever else the machine does.
+    const { variants, results } = await chooseVariants(gpu, async (_gpu, _case, variant) =>
+      variant === "register" ? 2e9 : 1e9,
+    );
     const tried = results[family as keyof KernelVariants];
     expect(gpu.profile.variants).toBe(variants);
-    // Families that follow gemm try "register" because it is gemm's on a CPU, several times as fast as "tile" there.
+    // Families that follow gemm try "register" because it is gemm's.
     expect(tried.map((one) => [one.variant, isRight(one)])).toContainEqual(["register", false]);
     expect(variants[family as keyof KernelVariants]).toBe("tile");
     for (const [other, candidates] of Object.entries(results))

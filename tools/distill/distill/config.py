@@ -37,6 +37,9 @@ class Training:
     ema: float = 0.9999
     bf16: bool = True
     checkpointing: bool = False  # of activations: less memory, a third more arithmetic
+    compile: bool = (
+        False  # by torch.compile: minutes at the start, then a quarter less time a step; needs a C++ compiler
+    )
     sharded: bool = False  # FSDP: parameters, gradients, averages and optimiser state are split over the processes
     save_every: int = 100  # steps
     log_every: int = 20

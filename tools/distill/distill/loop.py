@@ -112,6 +112,8 @@ class Loop:
             parallel.load_state(self.model, self.optimizer, self.average.model, state, cfg.sharded)
             self.average.steps = state["average_steps"]
             self.elapsed, self.steps = state["elapsed"], state["steps"]
+        if cfg.compile:
+            step = torch.compile(step, dynamic=False)
         self.step = step if cfg.sharded else self.accelerator.prepare(step)
 
     def _read(self) -> dict:
@@ -152,7 +154,8 @@ class Loop:
         yielder = Yielder()
         while self.progress < 1:
             start = time.monotonic()
-            yielder.update()
+            if not cfg.compile:  # what is compiled is for one number of threads
+                yielder.update()
             for group in self.optimizer.param_groups:
                 group["lr"] = group["base_lr"] * rate(self.progress, cfg.warmup, cfg.decay)
             batch = parallel.to_device(batches(self.steps), self.accelerator.device)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import torch
 from torch import Tensor, nn
 
 
 def orthogonalise(g: Tensor, steps: int = 5) -> Tensor:
-    """Newton-Schulz iteration [r, c] -> [r, c]: the singular values of `g` are pushed towards one."""
+    """Newton-Schulz iteration [..., r, c] -> [..., r, c]: the singular values of each matrix are pushed towards one."""
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = g.bfloat16()
-    tall = x.shape[0] > x.shape[1]
+    x = g.reshape(-1, *g.shape[-2:])
+    tall = x.shape[1] > x.shape[2]
     if tall:
-        x = x.T
-    x = x / (x.norm() + 1e-7)
+        x = x.mT
+    x = (x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)).bfloat16()
     for _ in range(steps):
-        s = x @ x.T
-        x = a * x + (b * s + c * s @ s) @ x
-    return (x.T if tall else x).to(g.dtype)
+        s = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(s, s, s, beta=b, alpha=c), x, beta=a)
+    return (x.mT if tall else x).reshape(g.shape).to(g.dtype)
 
 
 class Muon(torch.optim.Optimizer):
@@ -36,18 +38,25 @@ class Muon(torch.optim.Optimizer):
             (self._muon if group["muon"] else self._adamw)(group)
 
     def _muon(self, group: dict) -> None:
+        alike: dict[torch.Size, list[Tensor]] = defaultdict(list)
         for p in group["params"]:
-            if p.grad is None:
-                continue
-            state = self.state[p]
-            if not state:
-                state["momentum"] = torch.zeros_like(p)
-            m = state["momentum"].mul_(group["momentum"]).add_(p.grad)
-            update = orthogonalise(p.grad.add(m, alpha=group["momentum"]).reshape(p.shape[0], -1))
+            if p.grad is not None:
+                alike[p.flatten(1).shape].append(p)
+        for shape, params in alike.items():
+            for p in params:
+                if not self.state[p]:
+                    self.state[p]["momentum"] = torch.zeros_like(p)
+            grads, momenta = [p.grad for p in params], [self.state[p]["momentum"] for p in params]
+            torch._foreach_mul_(momenta, group["momentum"])
+            torch._foreach_add_(momenta, grads)
+            ahead = torch._foreach_add(grads, momenta, alpha=group["momentum"])
+            # Matrices of one shape go through the iteration together: one by one they are too small for a processor.
+            updates = orthogonalise(torch.stack([u.flatten(1) for u in ahead]))
             # An orthogonal r x c matrix has root mean square 1 / sqrt(max(r, c)).
-            scale = 0.2 * max(update.shape) ** 0.5
-            p.mul_(1 - group["lr"] * group["weight_decay"])
-            p.add_(update.reshape(p.shape), alpha=-group["lr"] * scale)
+            scale = 0.2 * max(shape) ** 0.5
+            torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
+            directions = [u.view(p.shape) for u, p in zip(updates, params, strict=True)]
+            torch._foreach_add_(params, directions, alpha=-group["lr"] * scale)
 
     def _adamw(self, group: dict) -> None:
         params = [p for p in group["params"] if p.grad is not None]

@@ -163,13 +163,11 @@ def text_of(sample: dict[str, np.ndarray], instead: np.ndarray | None) -> tuple[
 
 
 def collate(samples: list[tuple[np.ndarray, np.ndarray]], t: Tensor, noise: Tensor) -> Batch:
-    """Captions are padded to the longest of the batch."""
-    longest = max(len(text) for _, text in samples)
+    """Captions are padded to the longest of the batch, in steps of eight: every length is compiled for anew."""
+    length = -(-max(len(text) for _, text in samples) // 8) * 8
     first = samples[0][1]
-    text = np.full(
-        (len(samples), longest, *first.shape[1:]), tokenizer.PAD, np.float32 if first.ndim == 2 else np.int64
-    )
-    mask = torch.zeros(len(samples), longest, dtype=torch.long)
+    text = np.full((len(samples), length, *first.shape[1:]), tokenizer.PAD, np.float32 if first.ndim == 2 else np.int64)
+    mask = torch.zeros(len(samples), length, dtype=torch.long)
     for i, (_, words) in enumerate(samples):
         text[i, : len(words)] = words
         mask[i, : len(words)] = 1

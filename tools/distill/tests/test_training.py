@@ -122,6 +122,15 @@ def test_resume_is_exact(tmp_path, optimizer):
     assert not torch.equal(straight.model[0].weight, straight.average.model[0].weight)
 
 
+def test_compiled_steps_are_the_same(tmp_path):
+    plain, compiled = Loop(tmp_path / "a", Flip(), CFG), Loop(tmp_path / "b", Flip(), replace(CFG, compile=True))
+    plain.run(batch)
+    compiled.run(batch)
+    assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(weights(plain), weights(compiled), strict=True))
+    resumed = Loop(tmp_path / "b", Flip(), replace(CFG, steps=9))  # without the names that compiling adds
+    assert resumed.steps == 8
+
+
 def test_nan_stops_with_the_checkpoint_intact(tmp_path):
     def batches(i):
         return batch(i) * (torch.nan if i >= 4 else 1)
