@@ -1,6 +1,7 @@
 """python -m distill STAGE CONFIG [--set table.key=value ...]
 
 run: every stage that the configuration has, then export and evaluate. Any stage can be killed and started again.
+compare: the stages of several configurations, and one table of their students in --out.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 from transformers import AutoTokenizer
 
-from . import export, sample, stages
+from . import compare, export, sample, stages
 from .errors import DistillError
 
 
@@ -24,24 +25,28 @@ def picture(run: stages.Run, args: argparse.Namespace) -> None:
     shown = sample.pictures(
         model, autoencoder, [args.prompt], [args.seed], cfg.steps, cfg.guidance, args.size, words=words, solver=solver
     )
-    Image.fromarray(shown[0]).save(args.out)
+    Image.fromarray(shown[0]).save(args.out or "picture.png")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="distill", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("stage", choices=["run", *stages.STAGES, *stages.PRODUCTS, "sample"])
-    parser.add_argument("config", type=Path, help="configs/demo.toml and its neighbours")
+    parser.add_argument("stage", choices=["run", *stages.STAGES, *stages.PRODUCTS, "sample", "compare"])
+    parser.add_argument("config", type=Path, nargs="+", help="configs/demo.toml and its neighbours; compare: several")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. distill.steps=100")
     parser.add_argument("--prompt", default="a photo of a cat", help="sample: what to show")
     parser.add_argument("--seed", type=int, default=0, help="sample: seed of the noise")
     parser.add_argument("--size", type=int, default=128, help="sample: edge in pixels")
-    parser.add_argument("--out", type=Path, default=Path("picture.png"), help="sample: file to write")
+    parser.add_argument("--out", type=Path, help="sample: file to write (picture.png); compare: folder (comparison)")
     args = parser.parse_args()
+    if len(args.config) > 1 and args.stage != "compare":
+        parser.error(f"{args.stage} takes one configuration, got {len(args.config)}")
     try:
-        run = stages.Run(args.config, args.set)
-        if args.stage == "sample":
+        run, *others = (stages.Run(path, args.set) for path in args.config)
+        if args.stage == "compare":
+            compare.compare([run, *others], args.out or Path("comparison"))
+        elif args.stage == "sample":
             picture(run, args)
         elif args.stage == "run":
             run.all()

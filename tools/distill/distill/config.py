@@ -245,6 +245,7 @@ class Output:
 @dataclass(frozen=True)
 class Config:
     workdir: str
+    title: str = ""  # what this run is, in a table of several
     threads: int = 2
     parent: str | None = None  # another run's work directory: of its finished stages, these are used as they are
     parent_stages: list[str] = field(default_factory=lambda: ["vae", "latents", "teacher", "detector"])

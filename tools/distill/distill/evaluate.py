@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -11,10 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from diffusers import AutoencoderKL
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from . import config, data, detector, export, geneval, parallel, plot, sample, vae
+from . import config, data, detector, export, geneval, parallel, plot, sample, training, vae
 from .detector import Detection, Detector, detect
 from .diffusion import STEPS, Batch, Denoiser, Schedule
 
@@ -126,26 +128,33 @@ def grid_prompts() -> list[int]:
 
 
 def contact_sheet(
-    captions: list[str], columns: list[np.ndarray], marks: list[list[bool]] | None = None, per_row: int = 4
+    captions: list[str],
+    columns: dict[str, np.ndarray],
+    marks: dict[str, list[bool]] | None = None,
+    per_row: int = 4,
 ) -> Image.Image:
-    """Pictures of several models side by side under each caption; a green or red bar says whether the check passed."""
+    """Pictures of several models, by name, side by side under each caption; a green or red bar says whether the check
+    passed."""
     font = ImageFont.load_default(11)
-    n, size = len(columns), columns[0].shape[1]
-    width, height = n * size + 10, size + 24
+    n, size = len(columns), next(iter(columns.values())).shape[1]
+    width, height, top = n * size + 10, size + 24, 16
     rows = -(-len(captions) // per_row)
-    sheet = Image.new("RGB", (per_row * width, rows * height), (250, 250, 250))
+    sheet = Image.new("RGB", (per_row * width, top + rows * height), (250, 250, 250))
     draw = ImageDraw.Draw(sheet)
+    for k in range(per_row):
+        for c, name in enumerate(columns):
+            draw.text((k * width + 5 + c * size, 2), name, fill=(110, 110, 110), font=font)
     for i, caption in enumerate(captions):
-        x0, y0 = i % per_row * width + 5, i // per_row * height
+        x0, y0 = i % per_row * width + 5, top + i // per_row * height
         draw.text((x0, y0 + 2), caption, fill=(20, 20, 20), font=font)
-        for c in range(n):
+        for c, (name, shown) in enumerate(columns.items()):
             x = x0 + c * size
-            sheet.paste(Image.fromarray(columns[c][i]), (x, y0 + 16))
+            sheet.paste(Image.fromarray(shown[i]), (x, y0 + 16))
             draw.rectangle((x, y0 + 16, x + size - 1, y0 + 15 + size), outline=(200, 200, 200))
             if marks:
                 draw.rectangle(
                     (x, y0 + 17 + size, x + size - 2, y0 + 19 + size),
-                    fill=(40, 160, 60) if marks[c][i] else (220, 50, 40),
+                    fill=(40, 160, 60) if marks[name][i] else (220, 50, 40),
                 )
     return sheet
 
@@ -186,14 +195,65 @@ def frechet(a: Tensor, b: Tensor) -> float:
     return float(difference.square().sum() + ca.trace() + cb.trace() - 2 * roots)
 
 
+class Judge:
+    """Holds every model of a report to the same prompts, noise, decoder's pictures and held-out latents."""
+
+    def __init__(self, run: Run):
+        self.cfg = run.cfg.output
+        self.eye = detector.load(run.path("detector"))
+        self.schedule = Schedule.of(run.pipeline)
+        self.scenes, self.chosen = held_out_prompts(), grid_prompts()
+        if self.cfg.prompts:
+            self.scenes = [self.scenes[k * len(self.scenes) // self.cfg.prompts] for k in range(self.cfg.prompts)]
+            self.chosen = list(range(min(16, self.cfg.prompts)))
+        self.known, self.all = geneval.prompts()
+        self.held = list(run.stream(run.cfg.distill or run.cfg.teacher).held_out())
+        self.columns: dict[str, np.ndarray] = {}
+        self.marks: dict[str, list[bool]] = {}
+
+    def __call__(self, name: str, model: Denoiser, decoder: AutoencoderKL, found_in: Path) -> dict:
+        """-> scores, errors and seconds; what was seen in each picture goes to `found_in`"""
+        cfg, start = self.cfg, time.monotonic()
+        captions = [s.caption for s in self.scenes]
+        seeds = [1000 + i for i in range(len(captions))]
+        shown = sample.pictures(model, decoder, captions, seeds, cfg.steps, cfg.guidance)
+        found = detect(self.eye, shown)
+        results: dict = score(self.scenes, found) | {"seconds": round(time.monotonic() - start, 1)}
+        with torch.autocast("cpu", torch.bfloat16):
+            results |= training.held_out_errors(model, self.held, self.schedule)
+        results["eps_by_time"] = errors_by_time(model, self.held, self.schedule)
+        if cfg.geneval:
+            captions = [s.caption for s in self.known]
+            made = sample.pictures(model, decoder, captions, list(range(len(captions))), cfg.steps, cfg.guidance)
+            results["geneval"] = score(self.known, detect(self.eye, made))
+        self.columns[name] = shown[self.chosen]
+        passed = [follows(s, f) for s, f in zip(self.scenes, found, strict=True)]
+        self.marks[name] = [passed[i] for i in self.chosen]
+        rows = [
+            f"{ok!s:5} {s.caption}: {[(d.name, d.color) for d in f]}"
+            for ok, s, f in zip(passed, self.scenes, found, strict=True)
+        ]
+        found_in.write_text("\n".join(rows) + "\n")
+        return results
+
+    def sheet(self, count: int | None = None, per_row: int = 4) -> Image.Image:
+        """The grid's prompts (`count` of them, evenly) under every model so far."""
+        every = range(len(self.chosen))
+        picked = every if count is None else [k * len(every) // count for k in range(min(count, len(every)))]
+        return contact_sheet(
+            [self.scenes[self.chosen[k]].caption for k in picked],
+            {name: shown[list(picked)] for name, shown in self.columns.items()},
+            {name: [marks[k] for k in picked] for name, marks in self.marks.items()},
+            per_row,
+        )
+
+
 def report(run: Run) -> None:
     """Score the teacher, the student after every stage and the exported model; draw grid, curves and errors by time."""
     cfg = run.cfg.output
     docs = Path(cfg.docs)
     docs.mkdir(parents=True, exist_ok=True)
-    eye = detector.load(run.path("detector"))
     exported, autoencoder = export.load(Path(cfg.model))
-    schedule = Schedule.of(run.pipeline)
     models = {"teacher": Denoiser.from_pretrained(run.pipeline)}
     for stage in ("force", "distill"):
         if run.done(stage):
@@ -203,48 +263,36 @@ def report(run: Run) -> None:
     def roundtrip(pictures: np.ndarray) -> np.ndarray:
         return vae.to_pictures(vae.reconstruct(autoencoder, vae.to_tensor(pictures)))
 
-    scenes, chosen = held_out_prompts(), grid_prompts()
-    if cfg.prompts:
-        scenes = [scenes[k * len(scenes) // cfg.prompts] for k in range(cfg.prompts)]
-        chosen = list(range(min(16, cfg.prompts)))
-    results: dict = {"guidance": cfg.guidance, "steps": cfg.steps, "prompts": len(scenes)}
-    results["detector"] = detector_accuracy(eye, roundtrip, scenes)
+    judge = Judge(run)
+    results: dict = {"guidance": cfg.guidance, "steps": cfg.steps, "prompts": len(judge.scenes)}
+    results["detector"] = detector_accuracy(judge.eye, roundtrip, judge.scenes)
     teacher_decoder = export.load(run.pipeline)[1]
-    theirs, of = geneval.prompts()
     if cfg.geneval:
-        results["geneval_prompts"] = {"known": len(theirs), "all": of}
-    held = run.stream(run.cfg.distill or run.cfg.teacher)
-    columns, marks = [], []
+        results["geneval_prompts"] = {"known": len(judge.known), "all": judge.all}
     for name, model in models.items():
-        start = time.monotonic()
         decoder = autoencoder if name == "student" else teacher_decoder
-        seeds = [1000 + i for i in range(len(scenes))]
-        shown = sample.pictures(model, decoder, [s.caption for s in scenes], seeds, cfg.steps, cfg.guidance)
-        found = detect(eye, shown)
-        results[name] = score(scenes, found) | {"seconds": round(time.monotonic() - start, 1)}
-        results[name]["eps_by_time"] = errors_by_time(model, held.held_out(), schedule)
-        if cfg.geneval:
-            captions = [s.caption for s in theirs]
-            made = sample.pictures(model, decoder, captions, list(range(len(theirs))), cfg.steps, cfg.guidance)
-            results[name]["geneval"] = score(theirs, detect(eye, made))
-        if cfg.fid:
-            results[name]["fid"] = fid(eye, model, decoder, cfg)
-        columns.append(shown[chosen])
-        marks.append([follows(scenes[i], found[i]) for i in chosen])
-        rows = [
-            f"{follows(s, f)!s:5} {s.caption}: {[(d.name, d.color) for d in f]}"
-            for s, f in zip(scenes, found, strict=True)
-        ]
-        (run.dir / f"found_{name}.txt").write_text("\n".join(rows) + "\n")
-    contact_sheet([scenes[i].caption for i in chosen], columns, marks).save(docs / "grid.png", optimize=True)
+        results[name] = judge(name, model, decoder, run.dir / f"found_{name}.txt")
+        if cfg.fid and name in ("teacher", "student"):
+            results[name]["fid"] = fid(judge.eye, model, decoder, cfg)
+    judge.sheet(per_row=2).save(docs / "grid.png", optimize=True)
     plot.losses({s: run.path(s) / "log.jsonl" for s in run.stages}).save(docs / "losses.png", optimize=True)
     times = {name: [(100 * k + 50, v) for k, v in enumerate(results[name]["eps_by_time"])] for name in models}
     plot.panel("error of epsilon by time step", times, log=True, unit="").save(docs / "errors.png", optimize=True)
+    keep_logs(run, docs / "logs")
     (docs / "scores.json").write_text(json.dumps(results, indent=1) + "\n")
     print(json.dumps(results), flush=True)
 
 
-def fid(eye: Detector, model: Denoiser, decoder, cfg: config.Output) -> float:
+def keep_logs(run: Run, folder: Path, prefix: str = "") -> None:
+    """The training logs beside the report that is made of them; a parent's are its own report's matter."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for stage in (s for s in run.stages if run.path(s).parent == run.dir):
+        for log in sorted(run.path(stage).rglob("log.jsonl")):
+            name = "-".join((stage, *log.relative_to(run.path(stage)).parent.parts))
+            shutil.copyfile(log, folder / f"{prefix}{name}.jsonl")
+
+
+def fid(eye: Detector, model: Denoiser, decoder: AutoencoderKL, cfg: config.Output) -> float:
     """Between `cfg.fid` generated and as many rendered pictures of the same captions, by the detector's features."""
     rng = np.random.default_rng(99)
     scenes = [data.make_scene(rng) for _ in range(cfg.fid)]

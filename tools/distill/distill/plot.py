@@ -8,13 +8,23 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-INK = ((31, 97, 200), (215, 70, 40), (40, 150, 70), (140, 80, 180))
+INK = (
+    (31, 97, 200),
+    (215, 70, 40),
+    (40, 150, 70),
+    (140, 80, 180),
+    (200, 150, 20),
+    (20, 150, 160),
+    (190, 60, 130),
+    (110, 110, 110),
+    (90, 60, 30),
+)
 
 
-def read(path: Path, key: str) -> list[tuple[float, float]]:
-    """-> (minutes, value) of every record of a log that has `key`"""
-    records = [json.loads(line) for line in Path(path).read_text().splitlines()]
-    return [(r["elapsed"] / 60, r[key]) for r in records if key in r]
+def read(path: Path, key: str, by: str = "minutes") -> list[tuple[float, float]]:
+    """-> (minutes or step, value) of the records that have `key`; of a step done twice, after a kill, the last"""
+    records = {r["step"]: r for line in Path(path).read_text().splitlines() if key in (r := json.loads(line))}
+    return [(step if by == "step" else r["elapsed"] / 60, r[key]) for step, r in sorted(records.items())]
 
 
 def panel(

@@ -34,6 +34,7 @@ def test_plot_draws_the_values(tmp_path):
     ]
     log.write_text("\n".join(map(json.dumps, records)) + "\n")
     assert plot.read(log, "psnr") == [(1.0, 21.0), (3.0, 23.0), (5.0, 25.0)]
+    assert plot.read(log, "psnr", "step") == [(1, 21.0), (3, 23.0), (5, 25.0)]
     image = np.asarray(plot.panel("t", {"loss": plot.read(log, "loss")}, log=True))
     ink = (image == plot.INK[0]).all(-1)
     rows = [np.flatnonzero(ink[:, x]).mean() for x in np.flatnonzero(ink[30:].any(0))]
@@ -43,7 +44,7 @@ def test_plot_draws_the_values(tmp_path):
 
 def test_contact_sheet_shows_every_picture():
     pictures = np.stack([np.full((32, 32, 3), 10 * k + 5, np.uint8) for k in range(5)])
-    sheet = np.asarray(evaluate.contact_sheet(["x"] * 5, [pictures, 255 - pictures], per_row=2))
+    sheet = np.asarray(evaluate.contact_sheet(["x"] * 5, {"a": pictures, "b": 255 - pictures}, per_row=2))
     for k in range(5):
         assert ((sheet == 10 * k + 5).all(-1)).sum() > 500
         assert ((sheet == 250 - 10 * k).all(-1)).sum() > 500

@@ -13,7 +13,7 @@ from diffusers import AutoencoderKL, DPMSolverMultistepScheduler
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, T5EncoderModel
 
-from distill import data, export, golden, sample, shards, stages
+from distill import compare, data, export, golden, sample, shards, stages
 from distill.diffusion import Denoiser
 
 
@@ -94,10 +94,47 @@ def test_report(smoke):
     scores = json.loads((docs / "scores.json").read_text())
     assert scores["prompts"] == 18
     for name in ("teacher", "force", "distill", "student"):
-        assert set(scores[name]) == {*data.KINDS, "mean", "all_prompts", "seconds", "eps_by_time", "fid"}
+        fid = {"fid"} if name in ("teacher", "student") else set()
+        expected = {*data.KINDS, "mean", "all_prompts", "seconds", "held_out", "held_out_eps", "eps_by_time"}
+        assert set(scores[name]) == expected | fid
         assert len(scores[name]["eps_by_time"]) == 10
-        assert scores[name]["fid"] > 0
-    assert {p.name for p in docs.iterdir()} == {"grid.png", "losses.png", "errors.png", "scores.json"}
+        assert scores[name].get("fid", 1) > 0
+    assert {p.name for p in docs.iterdir()} == {"grid.png", "losses.png", "errors.png", "scores.json", "logs"}
+    assert {p.name for p in (docs / "logs").iterdir()} == {
+        *(f"{stage}.jsonl" for stage in ("vae", "teacher", "force", "distill", "adapt", "detector")),
+        "highres-phase1.jsonl",
+        "highres-phase2.jsonl",
+    }
+
+
+def test_comparison(smoke, tmp_path):
+    """Two rows of one teacher: both trained by the command, judged alike, in a table with their titles."""
+    rows = {"a": "as it is", "b": "soft labels left out"}
+    runs = []
+    for n, title in rows.items():
+        config = tmp_path / f"{n}.toml"
+        config.write_text(f"""
+            base = "{SMOKE}"
+            without = ["adapt", "highres"]
+            workdir = "{tmp_path / n}"
+            parent = "{smoke.dir}"
+            title = "{title}"
+            force.steps = 2
+            distill = {{ steps = 2, evaluate_every = 1, soft_weight = {0.5 if n == "a" else 0.0} }}
+            output.prompts = 3
+            """)
+        runs.append(stages.Run(config))
+    compare.compare(runs, tmp_path / "out")
+    found = json.loads((tmp_path / "out" / "ablations.json").read_text())
+    assert list(found) == ["teacher", *rows]
+    assert found["a"]["held_out"] != found["b"]["held_out"]
+    lines = (tmp_path / "out" / "ablations.md").read_text().splitlines()
+    assert len({line.count("|") for line in lines}) == 1
+    assert [line.split(" | ")[0] for line in lines[3:]] == [f"| {title}" for title in rows.values()]
+    assert compare.held_out(runs[0])[-1][0] == 4  # of one budget: two steps of each stage
+    assert {p.name for p in (tmp_path / "out" / "logs").iterdir()} == {
+        f"{n}-{stage}.jsonl" for n in rows for stage in ("force", "distill")
+    }
 
 
 def log(path) -> list[dict]:
