@@ -21,6 +21,12 @@ def accelerator() -> Accelerator:
     return Accelerator(cpu=not torch.cuda.is_available())
 
 
+@torch.compiler.disable  # talk between processes is not for the compiler, which would look into the cache above
+def mean(values: Tensor) -> Tensor:
+    """Over all processes; without gradients."""
+    return accelerator().reduce(values, "mean")
+
+
 def to_device(value: object, device: torch.device) -> object:
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=True)

@@ -94,7 +94,7 @@ class Taught(nn.Module):
         if not self.normalise:
             return errors
         moments = torch.stack([torch.stack([y.float().mean(), y.float().square().mean()]) for _, y in pairs])
-        mean, square = parallel.accelerator().reduce(moments, "mean").unbind(1)
+        mean, square = parallel.mean(moments).unbind(1)
         return [e / v for e, v in zip(errors, (square - mean.square()).clamp_min(1e-6), strict=True)]
 
 
