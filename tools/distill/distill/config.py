@@ -240,6 +240,17 @@ class Output:
     prompts: int = 0  # of the held-out prompts, evenly spread; 0: all
     fid: int = 0  # pictures on each side; 0: none
     geneval: bool = False  # score those of GenEval's prompts that the vocabulary holds
+    sizes: dict[str, int] = field(default_factory=dict)  # pixels -> how many held-out prompts to show and score there
+
+    def check(self, who: str) -> None:
+        fit = all(size.isdecimal() and int(size) % 128 == 0 and 0 < int(size) <= 2048 for size in self.sizes)
+        expect(
+            who,
+            "sizes",
+            self.sizes,
+            "multiples of 128 up to 2048, each with a number of prompts",
+            fit and all(count >= 1 for count in self.sizes.values()),
+        )
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ from .diffusion import STEPS, Batch, Denoiser, Schedule
 if TYPE_CHECKING:
     from .stages import Run
 
+SHEET = 2048  # pixels, the width of a sheet of large pictures
+
 
 def held_out_prompts() -> list[data.Scene]:
     """A fixed list: colours, numbers and companions that the model never saw together (and every object alone)."""
@@ -247,9 +249,28 @@ class Judge:
             per_row,
         )
 
+    def at_size(self, model: Denoiser, decoder: AutoencoderKL, size: int, count: int) -> tuple[dict, Image.Image]:
+        """`count` of the prompts, evenly: scores of the pictures brought down to what the detector knows, and as many
+        of them as fit into `SHEET` pixels side by side."""
+        cfg, start, times = self.cfg, time.monotonic(), size // data.BASE
+        scenes = [self.scenes[k * len(self.scenes) // count] for k in range(count)]
+        captions = [s.caption for s in scenes]
+        batch = max(1, 32 // times**2)
+        shown = sample.pictures(model, decoder, captions, list(range(count)), cfg.steps, cfg.guidance, size, batch)
+        small = np.stack([np.asarray(Image.fromarray(picture).reduce(times)) for picture in shown])
+        results = score(scenes, detect(self.eye, small)) | {
+            "prompts": count,
+            "seconds": round(time.monotonic() - start, 1),
+        }
+        fit = min(count, SHEET // size)
+        picked = [(2 * k + 1) * count // (2 * fit) for k in range(fit)]
+        sheet = contact_sheet([captions[k] for k in picked], {f"{size} px": shown[picked]}, per_row=fit)
+        return results, sheet
+
 
 def report(run: Run) -> None:
-    """Score the teacher, the student after every stage and the exported model; draw grid, curves and errors by time."""
+    """Score the teacher, the student after every stage and the exported model, that one at other sizes too; draw grid,
+    curves and errors by time."""
     cfg = run.cfg.output
     docs = Path(cfg.docs)
     docs.mkdir(parents=True, exist_ok=True)
@@ -274,6 +295,10 @@ def report(run: Run) -> None:
         results[name] = judge(name, model, decoder, run.dir / f"found_{name}.txt")
         if cfg.fid and name in ("teacher", "student"):
             results[name]["fid"] = fid(judge.eye, model, decoder, cfg)
+    results["sizes"] = {}
+    for size, count in cfg.sizes.items():
+        results["sizes"][size], sheet = judge.at_size(exported, autoencoder, int(size), count)
+        sheet.save(docs / f"size_{size}.png", optimize=True)
     judge.sheet(per_row=2).save(docs / "grid.png", optimize=True)
     plot.losses({s: run.path(s) / "log.jsonl" for s in run.stages}).save(docs / "losses.png", optimize=True)
     times = {name: [(100 * k + 50, v) for k, v in enumerate(results[name]["eps_by_time"])] for name in models}

@@ -33,6 +33,7 @@ def test_every_shipped_config_is_read(path, monkeypatch):
         ("distill=7", r"distill: found 7, expected Distill"),
         ("latents.source=folder", r"\[latents\] path: found '', expected where the folder lies"),
         ("latents.counts=[1]", r"\[latents\] counts: found \[1\], expected one for each of sizes"),
+        ("output.sizes={100=4}", r"\[output\] sizes: found .*'100': 4\}, expected multiples of 128"),
         ("pipeline=/nowhere", r"pipeline: found '/nowhere', expected no \['vae', 'model', 'teacher'\]"),
         ('student.mixers=["attention"]', None),
     ],

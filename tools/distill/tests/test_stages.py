@@ -10,6 +10,7 @@ import pytest
 import torch
 from conftest import SMOKE, distill, relative, start
 from diffusers import AutoencoderKL, DPMSolverMultistepScheduler
+from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, T5EncoderModel
 
@@ -99,7 +100,12 @@ def test_report(smoke):
         assert set(scores[name]) == expected | fid
         assert len(scores[name]["eps_by_time"]) == 10
         assert scores[name].get("fid", 1) > 0
-    assert {p.name for p in docs.iterdir()} == {"grid.png", "losses.png", "errors.png", "scores.json", "logs"}
+    at_256 = scores["sizes"]["256"]
+    assert at_256["prompts"] == 2 and 0 <= at_256["all_prompts"] <= 1
+    with Image.open(docs / "size_256.png") as sheet:
+        assert sheet.width >= 2 * 256 and sheet.height >= 256
+    figures = {"grid.png", "losses.png", "errors.png", "size_256.png"}
+    assert {p.name for p in docs.iterdir()} == {*figures, "scores.json", "logs"}
     assert {p.name for p in (docs / "logs").iterdir()} == {
         *(f"{stage}.jsonl" for stage in ("vae", "teacher", "force", "distill", "adapt", "detector")),
         "highres-phase1.jsonl",
