@@ -50,11 +50,10 @@ def held_out(run: Run) -> list[tuple[float, float]]:
 
 def table(results: dict[str, dict], titles: dict[str, str]) -> str:
     """A row per model in Markdown: errors on held-out latents, then shares of prompts followed."""
-    own = "geneval" in results["teacher"]
-    heads = ["model", "error", "error of epsilon", *KINDS, "mean", *(["GenEval's prompts"] if own else [])]
+    heads = ["model", "error", "error of epsilon", *KINDS, "mean"]
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)]]
     for name, found in results.items():
-        shares = [found.get(kind) for kind in (*KINDS, "mean")] + ([found["geneval"]["mean"]] if own else [])
+        shares = [found.get(kind) for kind in (*KINDS, "mean")]
         lines.append(
             [
                 titles[name] or name,

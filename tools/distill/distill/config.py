@@ -238,8 +238,9 @@ class Output:
     guidance: float = 3.0
     steps: int = 20
     prompts: int = 0  # of the held-out prompts, evenly spread; 0: all
-    fid: int = 0  # pictures on each side; 0: none
-    geneval: bool = False  # score those of GenEval's prompts that the vocabulary holds
+    compile: bool = False  # sample by torch.compile: half a minute for each model, then twice as fast
+    fid: int = 0  # of teacher and student, pictures on each side; 0: none
+    geneval: bool = False  # score teacher and student by those of GenEval's prompts that the vocabulary holds
     sizes: dict[str, int] = field(default_factory=dict)  # pixels -> how many held-out prompts to show and score there
 
     def check(self, who: str) -> None:

@@ -213,21 +213,25 @@ class Judge:
         self.columns: dict[str, np.ndarray] = {}
         self.marks: dict[str, list[bool]] = {}
 
-    def __call__(self, name: str, model: Denoiser, decoder: AutoencoderKL, found_in: Path) -> dict:
-        """-> scores, errors and seconds; what was seen in each picture goes to `found_in`"""
+    def __call__(self, name: str, model: Denoiser, decoder: AutoencoderKL, found_in: Path, whole: bool = False) -> dict:
+        """-> scores, errors and seconds; what was seen in each picture goes to `found_in`. `whole`: GenEval's prompts
+        and FID too, where they are wanted"""
         cfg, start = self.cfg, time.monotonic()
         captions = [s.caption for s in self.scenes]
         seeds = [1000 + i for i in range(len(captions))]
-        shown = sample.pictures(model, decoder, captions, seeds, cfg.steps, cfg.guidance)
+        quick = torch.compile(model) if cfg.compile else model
+        shown = sample.pictures(quick, decoder, captions, seeds, cfg.steps, cfg.guidance)
         found = detect(self.eye, shown)
         results: dict = score(self.scenes, found) | {"seconds": round(time.monotonic() - start, 1)}
         with torch.autocast("cpu", torch.bfloat16):
             results |= training.held_out_errors(model, self.held, self.schedule)
         results["eps_by_time"] = errors_by_time(model, self.held, self.schedule)
-        if cfg.geneval:
+        if whole and cfg.geneval:
             captions = [s.caption for s in self.known]
-            made = sample.pictures(model, decoder, captions, list(range(len(captions))), cfg.steps, cfg.guidance)
+            made = sample.pictures(quick, decoder, captions, list(range(len(captions))), cfg.steps, cfg.guidance)
             results["geneval"] = score(self.known, detect(self.eye, made))
+        if whole and cfg.fid:
+            results["fid"] = fid(self.eye, quick, decoder, cfg)
         self.columns[name] = shown[self.chosen]
         passed = [follows(s, f) for s, f in zip(self.scenes, found, strict=True)]
         self.marks[name] = [passed[i] for i in self.chosen]
@@ -292,9 +296,8 @@ def report(run: Run) -> None:
         results["geneval_prompts"] = {"known": len(judge.known), "all": judge.all}
     for name, model in models.items():
         decoder = autoencoder if name == "student" else teacher_decoder
-        results[name] = judge(name, model, decoder, run.dir / f"found_{name}.txt")
-        if cfg.fid and name in ("teacher", "student"):
-            results[name]["fid"] = fid(judge.eye, model, decoder, cfg)
+        ends = name in ("teacher", "student")
+        results[name] = judge(name, model, decoder, run.dir / f"found_{name}.txt", ends)
     results["sizes"] = {}
     for size, count in cfg.sizes.items():
         results["sizes"][size], sheet = judge.at_size(exported, autoencoder, int(size), count)

@@ -82,10 +82,12 @@ def pictures(
         lower = [p.lower().strip() for p in prompts]
         ids = words(lower, padding="longest", truncation=True, max_length=120, return_tensors="pt").input_ids
     noise = torch.cat([seeded_noise(s, size, size) for s in seeds])
-    parts = [
-        sample_latents(model, i, n, steps, guidance, solver=solver)
-        for i, n in zip(ids.split(batch), noise.split(batch), strict=True)
-    ]
+    count, batch = len(ids), min(batch, len(ids))
+    parts = []
+    for start in range(0, count, batch):
+        first = min(start, count - batch)  # the last part is as large as the others: one shape for a compiled model
+        i, n = ids[first : first + batch], noise[first : first + batch]
+        parts.append(sample_latents(model, i, n, steps, guidance, solver=solver)[start - first :])
     return decode(
         autoencoder, torch.cat(parts) / autoencoder.config.scaling_factor + (autoencoder.config.shift_factor or 0)
     )

@@ -75,6 +75,10 @@ def test_exported_pipeline(smoke, tmp_path):
     assert relative(again, case["forward.output"]) < 1e-6
     shown = sample.pictures(model, autoencoder, ["a cat", "two dogs"], [1, 2], steps=3, size=192)
     assert shown.shape == (2, 192, 192, 3)
+    # A last part that is not full is filled up with prompts that were had already; each picture comes out once.
+    three = ["a cat", "two dogs", "a red car"], [1, 2, 3]
+    parts, whole = (sample.pictures(model, autoencoder, *three, steps=2, batch=n).astype(int) for n in (2, 3))
+    assert parts.shape == whole.shape and abs(parts - whole).max() <= 8 < abs(whole[1] - whole[2]).max()
 
 
 @pytest.mark.parametrize("length", [1, 7, 120])
