@@ -238,12 +238,14 @@ class Output:
     guidance: float = 3.0
     steps: int = 20
     prompts: int = 0  # of the held-out prompts, evenly spread; 0: all
+    pictures: int = 1  # of each of them, from seeds of their own; GenEval takes four
     compile: bool = False  # sample by torch.compile: half a minute for each model, then twice as fast
     fid: int = 0  # of teacher and student, pictures on each side; 0: none
     geneval: bool = False  # score teacher and student by those of GenEval's prompts that the vocabulary holds
     sizes: dict[str, int] = field(default_factory=dict)  # pixels -> how many held-out prompts to show and score there
 
     def check(self, who: str) -> None:
+        expect(who, "pictures", self.pictures, "at least 1", self.pictures >= 1)
         fit = all(size.isdecimal() and int(size) % 128 == 0 and 0 < int(size) <= 2048 for size in self.sizes)
         expect(
             who,

@@ -217,12 +217,13 @@ class Judge:
         """-> scores, errors and seconds; what was seen in each picture goes to `found_in`. `whole`: GenEval's prompts
         and FID too, where they are wanted"""
         cfg, start = self.cfg, time.monotonic()
-        captions = [s.caption for s in self.scenes]
+        scenes = self.scenes * cfg.pictures
+        captions = [s.caption for s in scenes]
         seeds = [1000 + i for i in range(len(captions))]
         quick = torch.compile(model) if cfg.compile else model
         shown = sample.pictures(quick, decoder, captions, seeds, cfg.steps, cfg.guidance)
         found = detect(self.eye, shown)
-        results: dict = score(self.scenes, found) | {"seconds": round(time.monotonic() - start, 1)}
+        results: dict = score(scenes, found) | {"seconds": round(time.monotonic() - start, 1)}
         with torch.autocast("cpu", torch.bfloat16):
             results |= training.held_out_errors(model, self.held, self.schedule)
         results["eps_by_time"] = errors_by_time(model, self.held, self.schedule)
@@ -233,11 +234,11 @@ class Judge:
         if whole and cfg.fid:
             results["fid"] = fid(self.eye, quick, decoder, cfg)
         self.columns[name] = shown[self.chosen]
-        passed = [follows(s, f) for s, f in zip(self.scenes, found, strict=True)]
+        passed = [follows(s, f) for s, f in zip(scenes, found, strict=True)]
         self.marks[name] = [passed[i] for i in self.chosen]
         rows = [
             f"{ok!s:5} {s.caption}: {[(d.name, d.color) for d in f]}"
-            for ok, s, f in zip(passed, self.scenes, found, strict=True)
+            for ok, s, f in zip(passed, scenes, found, strict=True)
         ]
         found_in.write_text("\n".join(rows) + "\n")
         return results
@@ -273,29 +274,34 @@ class Judge:
 
 
 def report(run: Run) -> None:
-    """Score the teacher, the student after every stage and the exported model, that one at other sizes too; draw grid,
-    curves and errors by time."""
+    """Score the teacher, the student after every stage but the last and, in its place, the exported model, that one at
+    other sizes too; draw grid, curves and errors by time."""
     cfg = run.cfg.output
     docs = Path(cfg.docs)
     docs.mkdir(parents=True, exist_ok=True)
     exported, autoencoder = export.load(Path(cfg.model))
     models = {"teacher": Denoiser.from_pretrained(run.pipeline)}
-    for stage in ("force", "distill"):
-        if run.done(stage):
-            models[stage] = Denoiser.from_pretrained(run.pipeline, run.student(stage))
+    for stage in run.students[:-1]:
+        parts = run.parts if stage == "adapt" else run.pipeline
+        models[stage] = Denoiser.from_pretrained(parts, run.student(stage))
     models["student"] = exported
 
     def roundtrip(pictures: np.ndarray) -> np.ndarray:
         return vae.to_pictures(vae.reconstruct(autoencoder, vae.to_tensor(pictures)))
 
     judge = Judge(run)
-    results: dict = {"guidance": cfg.guidance, "steps": cfg.steps, "prompts": len(judge.scenes)}
+    results: dict = {
+        "guidance": cfg.guidance,
+        "steps": cfg.steps,
+        "prompts": len(judge.scenes),
+        "pictures": cfg.pictures,
+    }
     results["detector"] = detector_accuracy(judge.eye, roundtrip, judge.scenes)
     teacher_decoder = export.load(run.pipeline)[1]
     if cfg.geneval:
         results["geneval_prompts"] = {"known": len(judge.known), "all": judge.all}
     for name, model in models.items():
-        decoder = autoencoder if name == "student" else teacher_decoder
+        decoder = autoencoder if name in ("adapt", "student") else teacher_decoder
         ends = name in ("teacher", "student")
         results[name] = judge(name, model, decoder, run.dir / f"found_{name}.txt", ends)
     results["sizes"] = {}

@@ -72,14 +72,16 @@ class Run:
         """Where the student's other parts come from."""
         return self.path("adapt") / "pipeline" if self.done("adapt") else self.pipeline
 
+    @property
+    def students(self) -> list[str]:
+        """The stages that have left a student, in order."""
+        return [stage for stage in ("force", "distill", "adapt", "highres") if self.done(stage)]
+
     def student(self, stage: str | None = None) -> Path:
         """The transformer of a stage, else of the last one that is done."""
-        if stage is None:
-            known = [s for s in ("force", "distill", "adapt", "highres") if self.done(s)]
-            if not known:
-                raise DistillError(f"{self.dir}: no student yet; run force and distill first")
-            stage = known[-1]
-        return self.path(stage) / "transformer"
+        if stage is None and not self.students:
+            raise DistillError(f"{self.dir}: no student yet; run force and distill first")
+        return self.path(stage or self.students[-1]) / "transformer"
 
     def stream(self, cfg: config.Diffusion, size: int | None = None, folder: Path | None = None) -> shards.Stream:
         size = size or self.cfg.latents.sizes[0]

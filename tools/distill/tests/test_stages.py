@@ -98,7 +98,7 @@ def test_report(smoke):
     docs = smoke.dir / "docs"
     scores = json.loads((docs / "scores.json").read_text())
     assert scores["prompts"] == 18
-    for name in ("teacher", "force", "distill", "student"):
+    for name in ("teacher", "force", "distill", "adapt", "student"):
         fid = {"fid"} if name in ("teacher", "student") else set()
         expected = {*data.KINDS, "mean", "all_prompts", "seconds", "held_out", "held_out_eps", "eps_by_time"}
         assert set(scores[name]) == expected | fid
