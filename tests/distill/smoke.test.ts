@@ -39,6 +39,7 @@ it("takes every stage to an exported model and a report", () => {
   for (const file of files) expect(existsSync(join(work, "model", file)), file).toBe(true);
   expect(existsSync(join(work, "docs/scores.json"))).toBe(true);
   console.log(`distill run: ${seconds.toFixed(0)} s`);
+  expect(seconds).toBeLessThan(600);
 });
 
 it("does nothing again that is done", () => {

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from PIL import Image
+from safetensors import SafetensorError
 from transformers import AutoTokenizer
 
 from . import compare, export, sample, stages
@@ -51,9 +52,15 @@ def main() -> int:
         elif args.stage == "run":
             run.all()
         else:
-            run.stage(args.stage)
+            run.stage(args.stage, alone=True)
     except DistillError as error:
         print(f"distill: {error}", file=sys.stderr)
+        return 1
+    except (OSError, SafetensorError) as error:  # SafetensorError: what its writer makes of a full disk, or a torn file
+        print(
+            f"distill: {error}; finished stages and the last checkpoint are intact: mend it and run again",
+            file=sys.stderr,
+        )
         return 1
     return 0
 

@@ -85,7 +85,9 @@ class Latents:
     source: str = "scenes"  # or "folder" (pictures with captions beside them), "webdataset" (tars)
     path: str = ""
     sizes: list[int] = field(default_factory=lambda: [128])
-    counts: list[int] = field(default_factory=lambda: [50000])  # 0: all there are
+    # 0: all there are; of a webdataset so many tars are read as would give this if each held `shard` pictures
+    counts: list[int] = field(default_factory=lambda: [50000])
+    url: str = ""  # shards made elsewhere, a folder for each size: a path or what webdataset opens (https, s3, pipe)
     seed: int = 11
     held_out: int = 512
     shard: int = 1000
@@ -109,6 +111,13 @@ class Latents:
             "more than 0 for scenes, which have no end",
             self.source != "scenes" or min(self.counts) > 0,
         )
+        expect(
+            who,
+            "sizes",
+            self.sizes,
+            "multiples of 128 for scenes, of 16 for pictures",
+            all(size > 0 and size % (128 if self.source == "scenes" else 16) == 0 for size in self.sizes),
+        )
         for name in ("held_out", "shard", "batch", "text_length"):
             expect(who, name, getattr(self, name), "at least 1", getattr(self, name) >= 1)
 
@@ -123,7 +132,11 @@ class Model:
     text_width: int = 192
     text_layers: int = 3
     sample_size: int = 16
-    pos_embed_type: str = "centered_sincos"
+    pos_embed_type: str = "centered_sincos"  # or "sincos", PixArt's own
+
+    def check(self, who: str) -> None:
+        known = ("sincos", "centered_sincos")
+        expect(who, "pos_embed_type", self.pos_embed_type, " or ".join(known), self.pos_embed_type in known)
 
 
 @dataclass(frozen=True)
@@ -136,7 +149,13 @@ class Student:
     head_dim: int = 64
     d_conv: int = 4
     bidirectional: bool = True
-    fusion: str = "concat"
+    fusion: str = "concat"  # of the two directions by a matrix, or "sum"
+    seed: int = 1  # of the new mixers' first values
+
+    def check(self, who: str) -> None:
+        known = ("attention", "mamba_h", "mamba_w")
+        expect(who, "mixers", self.mixers, f"each one of {', '.join(known)}", set(self.mixers) <= set(known))
+        expect(who, "fusion", self.fusion, '"concat" or "sum"', self.fusion in ("concat", "sum"))
 
     def token_mixers(self, layers: int) -> list[str]:
         mixers = self.mixers or [PERIOD[i % len(PERIOD)] for i in range(layers)]
@@ -201,6 +220,7 @@ class Distill(Diffusion):
 class Adapt(Diffusion):
     seed: int = 5
     pipeline: str | None = None  # another pipeline directory: its vae, text encoder and tokenizer replace the teacher's
+    url: str = ""  # as in [latents]: shards of that other pipeline made elsewhere
     text_encoder: bool = False  # train it too; only where captions are encoded in the loop
 
 
@@ -245,6 +265,7 @@ class Output:
     sizes: dict[str, int] = field(default_factory=dict)  # pixels -> how many held-out prompts to show and score there
 
     def check(self, who: str) -> None:
+        expect(who, "dtype", self.dtype, "float16 or float32", self.dtype in ("float16", "float32"))
         expect(who, "pictures", self.pictures, "at least 1", self.pictures >= 1)
         fit = all(size.isdecimal() and int(size) % 128 == 0 and 0 < int(size) <= 2048 for size in self.sizes)
         expect(
@@ -285,6 +306,8 @@ class Config:
         else:
             expect(who, "pipeline", self.pipeline, f"no {ours}: a given teacher is not trained", not ours)
             expect(who, "pipeline", self.pipeline, "an existing directory", Path(self.pipeline).is_dir())
+        if self.model and self.student.mixers:
+            self.student.token_mixers(self.model.layers)
         if self.distill and self.distill.init == "force":
             expect(who, "[force]", "nothing", 'a table, or init = "teacher" in [distill]', self.force is not None)
         for phase in self.highres.phases if self.highres else []:

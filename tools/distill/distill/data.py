@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from .errors import DistillError
+
 FONT = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
 BASE = 128
 BACKGROUND_SHARE = 0.15
@@ -174,7 +176,12 @@ def _draw_shape(name: str, color: str, size: int) -> Image.Image:
 @functools.cache
 def _glyph(name: str) -> Image.Image:
     """The emoji at the font's only size, cropped to its ink and centred in a square."""
-    font = ImageFont.truetype(FONT, 109)
+    try:
+        font = ImageFont.truetype(FONT, 109)
+    except OSError as error:
+        raise DistillError(
+            f"{FONT}: {error}; the scenes are drawn with it: apt-get install fonts-noto-color-emoji"
+        ) from error
     image = Image.new("RGBA", (160, 160))
     ImageDraw.Draw(image).text((10, 10), EMOJI[name], font=font, embedded_color=True)
     image = image.crop(image.getbbox())

@@ -192,7 +192,8 @@ def detect(model: Detector, pictures: np.ndarray, threshold: float = 0.4) -> lis
     out = []
     for part in np.split(pictures, range(64, len(pictures), 64)):
         x = torch.from_numpy(part).permute(0, 3, 1, 2).float() / 127.5 - 1
-        logit, kinds, colors = model(x.contiguous(memory_format=torch.channels_last))
+        x = x.to(model.head.weight.device, memory_format=torch.channels_last)
+        logit, kinds, colors = model(x)
         p = logit.sigmoid()
         peak = (p == F.max_pool2d(p[:, None], 5, 1, 2)[:, 0]) & (p > threshold)
         for b in range(len(part)):

@@ -122,8 +122,20 @@ class Denoiser(nn.Module):
         super().__init__()
         self.text_encoder, self.transformer = text_encoder, transformer
 
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def blank(self) -> Denoiser:
+        """Another of the same shape, its weights at random."""
+        encoder = None if self.text_encoder is None else T5EncoderModel(self.text_encoder.config)
+        return Denoiser(encoder, T2MDTransformer2DModel(**self.transformer.config)).eval()
+
     def embed(self, text: Tensor, mask: Tensor) -> Tensor:
-        """ids [B, L] -> [B, L, caption_channels]; what is embedded already is passed on"""
+        """ids [B, L] -> [B, L, caption_channels]; embeddings are passed on. Not for `forward`, as `mix` is not."""
+        return self._embed(text, mask)
+
+    def _embed(self, text: Tensor, mask: Tensor) -> Tensor:
         if text.is_floating_point():
             return text
         return self.text_encoder(input_ids=text, attention_mask=mask).last_hidden_state
@@ -134,7 +146,7 @@ class Denoiser(nn.Module):
         return self.embed(ids, mask), mask
 
     def forward(self, x_t: Tensor, text: Tensor, mask: Tensor, t: Tensor, mixers: list | None = None) -> Tensor:
-        out = self.transformer(x_t, self.embed(text, mask), mask, t, mixers)
+        out = self.transformer(x_t, self._embed(text, mask), mask, t, mixers)
         return out[:, : x_t.shape[1]]  # learned variances are not used
 
     @classmethod

@@ -162,16 +162,23 @@ def contact_sheet(
 
 
 @torch.no_grad()
-def errors_by_time(model: Denoiser, batches: Iterable[Batch], schedule: Schedule, bins: int = 10) -> list[float]:
-    """Mean squared error of epsilon in `bins` equal parts of the 1000 times"""
+def errors_by_time(
+    model: Denoiser, batches: Iterable[Batch], schedule: Schedule, teacher: Denoiser | None = None, bins: int = 10
+) -> list[float]:
+    """Mean squared error of epsilon in `bins` equal parts of the 1000 times, against the noise, or against what
+    `teacher` says"""
     sums, counts = torch.zeros(bins), torch.zeros(bins)
-    device = parallel.accelerator().device
     for batch in batches:
-        batch = parallel.to_device(batch, device)
+        batch = parallel.to_device(batch, model.device)
         x_t, signal, sigma = schedule.noisy(batch)
-        with torch.autocast(device.type, torch.bfloat16):
-            out = model(x_t, batch.text, batch.mask, batch.t).float()
-        error = (schedule.epsilon(out, x_t, signal, sigma) - batch.noise).square().mean((1, 2, 3)).cpu()
+
+        def epsilon(of: Denoiser, batch: Batch = batch, x_t: Tensor = x_t, levels: tuple = (signal, sigma)) -> Tensor:
+            with torch.autocast(x_t.device.type, torch.bfloat16):
+                out = of(x_t, batch.text, batch.mask, batch.t).float()
+            return schedule.epsilon(out, x_t, *levels)
+
+        wanted = batch.noise if teacher is None else epsilon(teacher)
+        error = (epsilon(model) - wanted).square().mean((1, 2, 3)).cpu()
         where = batch.t.cpu() * bins // STEPS
         sums.index_add_(0, where, error)
         counts.index_add_(0, where, torch.ones(len(where)))
@@ -183,7 +190,7 @@ def features(eye: Detector, pictures: np.ndarray) -> Tensor:
     """uint8 [N, H, W, 3] -> [N, F]: the detector's last activations, mean and maximum over the picture"""
     out = []
     for part in vae.to_tensor(pictures).split(64):
-        y = eye.body(part).float()
+        y = eye.body(part.to(eye.head.weight.device)).float().cpu()
         out.append(torch.cat([y.mean((2, 3)), y.amax((2, 3))], 1))
     return torch.cat(out).double()
 
@@ -202,7 +209,9 @@ class Judge:
 
     def __init__(self, run: Run):
         self.cfg = run.cfg.output
-        self.eye = detector.load(run.path("detector"))
+        self.device = parallel.accelerator().device
+        self.eye = detector.load(run.path("detector")).to(self.device)
+        self.teacher = Denoiser.from_pretrained(run.pipeline).to(self.device)
         self.schedule = Schedule.of(run.pipeline)
         self.scenes, self.chosen = held_out_prompts(), grid_prompts()
         if self.cfg.prompts:
@@ -217,6 +226,7 @@ class Judge:
         """-> scores, errors and seconds; what was seen in each picture goes to `found_in`. `whole`: GenEval's prompts
         and FID too, where they are wanted"""
         cfg, start = self.cfg, time.monotonic()
+        model, decoder = model.to(self.device), decoder.to(self.device)
         scenes = self.scenes * cfg.pictures
         captions = [s.caption for s in scenes]
         seeds = [1000 + i for i in range(len(captions))]
@@ -224,13 +234,16 @@ class Judge:
         shown = sample.pictures(quick, decoder, captions, seeds, cfg.steps, cfg.guidance)
         found = detect(self.eye, shown)
         results: dict = score(scenes, found) | {"seconds": round(time.monotonic() - start, 1)}
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(self.device.type, torch.bfloat16):
             results |= training.held_out_errors(model, self.held, self.schedule)
         results["eps_by_time"] = errors_by_time(model, self.held, self.schedule)
+        if name != "teacher":
+            results["eps_from_teacher"] = errors_by_time(model, self.held, self.schedule, self.teacher)
         if whole and cfg.geneval:
-            captions = [s.caption for s in self.known]
+            known = self.known * cfg.pictures
+            captions = [s.caption for s in known]
             made = sample.pictures(quick, decoder, captions, list(range(len(captions))), cfg.steps, cfg.guidance)
-            results["geneval"] = score(self.known, detect(self.eye, made))
+            results["geneval"] = score(known, detect(self.eye, made))
         if whole and cfg.fid:
             results["fid"] = fid(self.eye, quick, decoder, cfg)
         self.columns[name] = shown[self.chosen]
@@ -309,9 +322,17 @@ def report(run: Run) -> None:
         results["sizes"][size], sheet = judge.at_size(exported, autoencoder, int(size), count)
         sheet.save(docs / f"size_{size}.png", optimize=True)
     judge.sheet(per_row=2).save(docs / "grid.png", optimize=True)
-    plot.losses({s: run.path(s) / "log.jsonl" for s in run.stages}).save(docs / "losses.png", optimize=True)
-    times = {name: [(100 * k + 50, v) for k, v in enumerate(results[name]["eps_by_time"])] for name in models}
-    plot.panel("error of epsilon by time step", times, log=True, unit="").save(docs / "errors.png", optimize=True)
+    plot.losses({name: log for s in run.stages for name, log in logs(run, s)}).save(docs / "losses.png", optimize=True)
+
+    def by_time(title: str, key: str) -> Image.Image:
+        lines = {n: [(100 * k + 50, v) for k, v in enumerate(results[n][key])] for n in models if key in results[n]}
+        return plot.panel(title, lines, log=True, unit="")
+
+    panels = [
+        by_time("error of epsilon by time step", "eps_by_time"),
+        by_time("distance of epsilon from the teacher's", "eps_from_teacher"),
+    ]
+    plot.sheet(panels).save(docs / "errors.png", optimize=True)
     keep_logs(run, docs / "logs")
     (docs / "scores.json").write_text(json.dumps(results, indent=1) + "\n")
     print(json.dumps(results), flush=True)
@@ -321,9 +342,14 @@ def keep_logs(run: Run, folder: Path, prefix: str = "") -> None:
     """The training logs beside the report that is made of them; a parent's are its own report's matter."""
     folder.mkdir(parents=True, exist_ok=True)
     for stage in (s for s in run.stages if run.path(s).parent == run.dir):
-        for log in sorted(run.path(stage).rglob("log.jsonl")):
-            name = "-".join((stage, *log.relative_to(run.path(stage)).parent.parts))
+        for name, log in logs(run, stage):
             shutil.copyfile(log, folder / f"{prefix}{name}.jsonl")
+
+
+def logs(run: Run, stage: str) -> list[tuple[str, Path]]:
+    """-> (name, file) of a stage's logs; highres has one for each phase, "highres-phase1" the first"""
+    found = sorted(run.path(stage).rglob("log.jsonl"))
+    return [("-".join((stage, *log.relative_to(run.path(stage)).parent.parts)), log) for log in found]
 
 
 def fid(eye: Detector, model: Denoiser, decoder: AutoencoderKL, cfg: config.Output) -> float:

@@ -12,7 +12,7 @@ import torch
 from diffusers import AutoencoderKL
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import T5EncoderModel
+from transformers import AutoTokenizer, T5EncoderModel
 
 from . import tokenizer
 from .config import Output
@@ -71,6 +71,10 @@ def save(cfg: Output, transformer: Path, pipeline: Path) -> Path:
             raise DistillError(f"{pipeline}: has no {part}/, which an exported pipeline needs")
         shutil.rmtree(directory / part, ignore_errors=True)
         shutil.copytree(pipeline / part, directory / part)
+    if not (
+        directory / "tokenizer" / "tokenizer.json"
+    ).exists():  # T5's own is a sentencepiece model; browsers read this
+        AutoTokenizer.from_pretrained(pipeline / "tokenizer").save_pretrained(directory / "tokenizer")
     T2MDTransformer2DModel.from_pretrained(transformer).save_pretrained(directory / "transformer", dtype)
     if dtype != torch.float32:
         cast(directory / "vae", dtype)

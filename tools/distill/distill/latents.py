@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,11 +94,6 @@ def build(cfg: config.Latents, size: int, count: int, encoders: Encoders, direct
         (empty,) = encoders.texts([""], cfg.text_length)
         if "embeds" in empty:
             np.save(directory / "empty.npy", empty["embeds"])
-        index = [{"file": n, "count": count_samples(directory / n)} for n in names]
+        index = [{"file": n, "count": writer.count(n)} for n in names]
         writer.finish(size=size, empty="empty.npy" if "embeds" in empty else empty["ids"].tolist(), train=index)
     accelerator.wait_for_everyone()
-
-
-def count_samples(tar: Path) -> int:
-    with tarfile.open(tar) as file:
-        return sum(name.endswith(".latent.npy") for name in file.getnames())

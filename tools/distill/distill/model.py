@@ -105,7 +105,7 @@ class Attention(nn.Module):
             f(u).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for f, u in ((self.to_q, x), (self.to_k, context), (self.to_v, context))
         )
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and x.device.type == "cpu":
             # The CPU's fused attention has a backward pass ten times slower than these products.
             scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
             if bias is not None:
@@ -212,7 +212,10 @@ class Block(nn.Module):
         self.ff = FeedForward(width)
 
     def mix(self, u: Tensor, grid: tuple[int, int]) -> Tensor:
-        """The token mixer alone: u [B, T, D] -> [B, T, D]"""
+        """The token mixer alone: u [B, T, D] -> [B, T, D]. Not for `forward`: sharded weights come and go with it."""
+        return self._mix(u, grid)
+
+    def _mix(self, u: Tensor, grid: tuple[int, int]) -> Tensor:
         if self.kind == "attention":
             return self.attn1(u)
         h, w = grid
@@ -234,7 +237,7 @@ class Block(nn.Module):
         s1, c1, g1, s2, c2, g2 = (self.scale_shift_table.to(x.dtype) + t0).unsqueeze(2).unbind(1)  # each [B, 1, D]
         width = x.shape[-1:]
         u = torch.addcmul(s1, F.layer_norm(x, width, eps=self.eps), 1 + c1)
-        mixed = self.mix(u, grid)
+        mixed = self._mix(u, grid)
         x = torch.addcmul(x, g1, mixed)
         x = x + self.attn2(x, text, bias)
         y = torch.addcmul(s2, F.layer_norm(x, width, eps=self.eps), 1 + c2)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+from datetime import timedelta
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -18,7 +20,9 @@ from torch.distributed.checkpoint.state_dict import (
 @functools.cache
 def accelerator() -> Accelerator:
     """One per process; under torchrun or `accelerate launch` it joins the others (gloo where there is no GPU)."""
-    return Accelerator(cpu=not torch.cuda.is_available())
+    # While one process writes its last shards or weights, the others wait longer than NCCL's ten minutes.
+    patience = InitProcessGroupKwargs(timeout=timedelta(hours=2))
+    return Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[patience])
 
 
 @torch.compiler.disable  # talk between processes is not for the compiler, which would look into the cache above
@@ -38,13 +42,15 @@ def to_device(value: object, device: torch.device) -> object:
 
 
 def shard(model: nn.Module) -> nn.Module:
-    """Split a denoiser over all processes, block by block; the mixers are called on their own by teacher forcing."""
+    """Split a denoiser over all processes, block by block; mixers and text encoder are called on their own too."""
     from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
     for block in model.transformer.transformer_blocks:
         fully_shard(block)
         register_fsdp_forward_method(block, "mix")
-    return fully_shard(model)
+    fully_shard(model)
+    register_fsdp_forward_method(model, "embed")
+    return model
 
 
 def clip(model: nn.Module, most: float) -> Tensor:
@@ -65,6 +71,14 @@ def full_state(model: nn.Module, optimizer: torch.optim.Optimizer, average: nn.M
         "optimizer": get_optimizer_state_dict(model, optimizer, options=FULL),
         "average": get_model_state_dict(average, options=FULL),
     }
+
+
+def whole(model: nn.Module, blank: nn.Module) -> nn.Module:
+    """The weights of a sharded model in `blank`, an ordinary one of its shape; on the first process only."""
+    state = get_model_state_dict(model, options=FULL)
+    if accelerator().is_main_process:
+        blank.load_state_dict(state)
+    return blank
 
 
 def load_state(

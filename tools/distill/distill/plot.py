@@ -33,6 +33,7 @@ def panel(
     """One set of axes; x in `unit`. Values may be drawn on a logarithmic scale."""
     image = Image.new("RGB", size, "white")
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(11)
+    lines = {k: [(x, y) for x, y in v if y > 0 or not log] for k, v in lines.items()}
     lines = {k: v for k, v in lines.items() if v}
     if not lines:  # a run too short to have logged anything
         draw.text((52, 6), f"{title}: no records", fill="black", font=font)
@@ -63,22 +64,29 @@ def panel(
 
 
 def losses(logs: dict[str, Path]) -> Image.Image:
-    """The curves of the stages that have a log, two per row."""
+    """The curves of each log, named by its stage."""
     shown = {
         "vae": ("autoencoder: PSNR on held-out scenes, dB", ("psnr",), False),
         "teacher": ("teacher: squared error", ("loss", "held_out"), True),
         "force": ("teacher forcing: relative error of a mixer", ("mixer1", "mixer3", "mixer4", "mixer6"), True),
         "distill": ("distillation", ("data", "soft", "feature", "held_out"), True),
         "adapt": ("adaptation: squared error", ("loss", "held_out"), True),
+        "highres": ("higher resolution, {name}: squared error", ("loss", "held_out"), True),
         "detector": ("detector", ("loss", "object", "color"), True),
     }
-    panels = [
-        panel(title, {k: read(logs[stage], k) for k in keys}, log)
-        for stage, (title, keys, log) in shown.items()
-        if stage in logs and logs[stage].exists()
-    ]
+    panels = []
+    for name, file in logs.items():
+        stage, _, part = name.partition("-")
+        if stage in shown:
+            title, keys, log = shown[stage]
+            panels.append(panel(title.format(name=part), {k: read(file, k) for k in keys}, log))
+    return sheet(panels or [panel("training", {})])
+
+
+def sheet(panels: list[Image.Image]) -> Image.Image:
+    """Two per row, all of one size."""
     width, height = panels[0].size
-    sheet = Image.new("RGB", (2 * width, -(-len(panels) // 2) * height), "white")
+    out = Image.new("RGB", (2 * width, -(-len(panels) // 2) * height), "white")
     for k, p in enumerate(panels):
-        sheet.paste(p, (k % 2 * width, k // 2 * height))
-    return sheet
+        out.paste(p, (k % 2 * width, k // 2 * height))
+    return out

@@ -37,17 +37,20 @@ def sample_latents(
     trace: list[Tensor] | None = None,
     solver: DPMSolverMultistepScheduler | None = None,
 ) -> Tensor:
-    """ids [B, L], noise [B, 4, h, w] -> latents [B, 4, h, w]; `trace` receives the latents after every step."""
+    """ids [B, L], noise [B, 4, h, w] -> latents [B, 4, h, w], on the model's device; `trace` receives the latents
+    after every step."""
+    device = next(model.parameters()).device
+    ids, noise = ids.to(device), noise.to(device)
     solver = solver or miniature_scheduler()
     solver.set_timesteps(steps)
     empty = torch.full_like(ids, tokenizer.PAD)
     empty[:, 0] = tokenizer.EOS
     latents = noise * solver.init_noise_sigma
-    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+    with torch.autocast(device.type, torch.bfloat16, enabled=autocast):
         embeds, mask = model.encode(torch.cat([empty, ids]))
         for t in solver.timesteps:
             both = torch.cat([latents, latents])
-            v = model(both, embeds, mask, t.expand(len(both))).float()
+            v = model(both, embeds, mask, t.to(device).expand(len(both))).float()
             unconditional, conditional = v.chunk(2)
             v = unconditional + guidance * (conditional - unconditional)
             latents = solver.step(v, t, latents).prev_sample
@@ -59,8 +62,9 @@ def sample_latents(
 @torch.no_grad()
 def decode(autoencoder: AutoencoderKL, latents: Tensor) -> np.ndarray:
     """Latents [B, 4, h, w] of the exported (normalised) autoencoder -> uint8 [B, H, W, 3]"""
-    with torch.autocast("cpu", torch.bfloat16):
-        return np.concatenate([vae.to_pictures(autoencoder.decode(part).sample) for part in latents.split(16)])
+    with torch.autocast(autoencoder.device.type, torch.bfloat16):
+        parts = [autoencoder.decode(part).sample for part in latents.to(autoencoder.device).split(16)]
+        return np.concatenate([vae.to_pictures(part) for part in parts])
 
 
 def pictures(

@@ -36,14 +36,23 @@ class Writer:
         self.directory.mkdir(parents=True, exist_ok=True)
 
     def done(self, name: str) -> bool:
-        return (self.directory / name).exists()
+        return (self.directory / name).exists() and self._count(name).exists()
+
+    def _count(self, name: str) -> Path:
+        return self.directory / f"{name}.count"
+
+    def count(self, name: str) -> int:
+        """Samples of a finished shard."""
+        return int(self._count(name).read_text())
 
     def write(self, name: str, samples: Iterable[dict[str, np.ndarray]]) -> None:
-        temporary = self.directory / (name + ".tmp")
+        temporary, count = self.directory / (name + ".tmp"), 0
         try:
             with open(temporary, "wb") as file, wds.TarWriter(file) as tar:
-                for i, sample in enumerate(samples):
-                    tar.write({"__key__": f"{i:06d}"} | {f"{k}.npy": v for k, v in sample.items()})
+                for sample in samples:
+                    tar.write({"__key__": f"{count:06d}"} | {f"{k}.npy": v for k, v in sample.items()})
+                    count += 1
+            self._count(name).write_text(f"{count}\n")
             temporary.rename(self.directory / name)
         except OSError as error:
             temporary.unlink(missing_ok=True)
@@ -67,6 +76,15 @@ def read_shard(url: str) -> list[dict[str, np.ndarray]]:
 
 def join(folder: str | Path, name: str) -> str:
     return f"{folder}/{name}" if "://" in str(folder) or str(folder).startswith("pipe:") else str(Path(folder) / name)
+
+
+def read(folder: str | Path, name: str) -> bytes:
+    where = join(folder, name)
+    try:
+        with wds.gopen(where) as file:
+            return file.read()
+    except OSError as error:
+        raise DistillError(f"{where}: {error.strerror or error}; run the stage latents first") from error
 
 
 class Lane:
@@ -116,10 +134,7 @@ class Stream:
         self, folder: str | Path, cfg: config.Diffusion, process: int = 0, processes: int = 1, batch_seed: int = 0
     ):
         self.folder, self.cfg, self.seed = folder, cfg, (cfg.seed, batch_seed)
-        try:
-            self.index = json.loads((Path(folder) / "index.json").read_text())
-        except OSError as error:
-            raise DistillError(f"{folder}/index.json: {error.strerror}; run the stage latents first") from error
+        self.index = json.loads(read(folder, "index.json"))
         shards = [(s["file"], s["count"]) for s in self.index["train"]]
         if cfg.lanes % processes:
             raise DistillError(f"lanes = {cfg.lanes}: not a multiple of {processes} processes; set lanes to one")
@@ -130,7 +145,7 @@ class Stream:
         self.mine = range(process, cfg.lanes, processes)
         self.lanes = {n: Lane(folder, shards[n :: cfg.lanes], (*self.seed, n)) for n in self.mine}
         empty = self.index["empty"]
-        self.empty = np.array(empty, np.int32) if isinstance(empty, list) else np.load(Path(folder) / empty)
+        self.empty = np.array(empty, np.int32) if isinstance(empty, list) else np.load(io.BytesIO(read(folder, empty)))
 
     def __call__(self, i: int) -> Batch:
         cfg, share = self.cfg, self.cfg.batch // self.cfg.lanes
@@ -178,7 +193,7 @@ def collate(samples: list[tuple[np.ndarray, np.ndarray]], t: Tensor, noise: Tens
 def first(folder: str | Path, count: int) -> Tensor:
     """The first `count` training latents, float16 [N, C, h, w]"""
     out: list[np.ndarray] = []
-    for entry in json.loads((Path(folder) / "index.json").read_text())["train"]:
+    for entry in json.loads(read(folder, "index.json"))["train"]:
         out += [s["latent"] for s in read_shard(join(folder, entry["file"]))]
         if len(out) >= count:
             break

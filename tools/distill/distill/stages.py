@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -83,10 +84,14 @@ class Run:
             raise DistillError(f"{self.dir}: no student yet; run force and distill first")
         return self.path(stage or self.students[-1]) / "transformer"
 
-    def stream(self, cfg: config.Diffusion, size: int | None = None, folder: Path | None = None) -> shards.Stream:
+    def shards(self, size: int) -> str | Path:
+        """Where the shards of a size lie, as the teacher sees pictures."""
+        return f"{self.cfg.latents.url}/{size}" if self.cfg.latents.url else self.path("latents") / str(size)
+
+    def stream(self, cfg: config.Diffusion, size: int | None = None, folder: str | Path | None = None) -> shards.Stream:
         size = size or self.cfg.latents.sizes[0]
         accelerator = parallel.accelerator()
-        folder = folder or self.path("latents") / str(size)
+        folder = folder or self.shards(size)
         return shards.Stream(folder, cfg, accelerator.process_index, accelerator.num_processes, size)
 
     def count(self, size: int) -> int:
@@ -102,6 +107,8 @@ class Run:
 
     def latents(self) -> None:
         cfg, size = self.cfg.latents, self.cfg.latents.sizes[0]
+        if cfg.url:
+            return
         if self.cfg.pipeline:
             encoders = latents.Encoders.of(self.cfg.pipeline, text=True)
         else:
@@ -142,8 +149,8 @@ class Run:
         """All weights, on the data alone, with centred positions, and another autoencoder and text encoder if given."""
         cfg, size = self.cfg.adapt, self.cfg.latents.sizes[0]
         parts = Path(cfg.pipeline) if cfg.pipeline else self.pipeline
-        folder = None
-        if cfg.pipeline:
+        folder = f"{cfg.url}/{size}" if cfg.url else None
+        if cfg.pipeline and not cfg.url:
             folder = self.dir / "adapt" / "latents" / str(size)
             latents.build(self.cfg.latents, size, self.count(size), latents.Encoders.of(parts, text=True), folder)
         # The other pipeline's captions are in its shards; its text encoder is not needed here.
@@ -174,9 +181,12 @@ class Run:
         """Whether the shards hold embeddings: a given text encoder is fixed and runs once."""
         return self.cfg.pipeline is not None or (self.cfg.adapt is not None and self.cfg.adapt.pipeline is not None)
 
-    def folder(self, size: int) -> Path:
+    def folder(self, size: int) -> str | Path:
         """The shards of a size as the adapted student sees them, made where they are missing."""
         swapped = self.cfg.adapt is not None and self.cfg.adapt.pipeline is not None
+        elsewhere = self.cfg.adapt.url if swapped else self.cfg.latents.url
+        if elsewhere:
+            return f"{elsewhere}/{size}"
         known = (self.path("adapt") / "latents" if swapped else self.path("latents")) / str(size)
         if (known / "index.json").exists():
             return known
@@ -204,7 +214,7 @@ class Run:
 
     def detector(self) -> None:
         cfg = self.cfg.detector
-        folder = self.path("latents") / str(self.cfg.latents.sizes[0])
+        folder = self.shards(self.cfg.latents.sizes[0])
         autoencoder = AutoencoderKL.from_pretrained(self.path("vae") / "model").eval()
         decoded = detector.decode_some(
             shards.first(folder, cfg.decoded), autoencoder, self.cfg.latents.seed, self.dir / "detector" / "decoded.pt"
@@ -237,11 +247,15 @@ class Run:
         """Those that this configuration has."""
         return [s for s in STAGES if s == "latents" or getattr(self.cfg, s) is not None]
 
-    def stage(self, name: str) -> None:
-        """Training stages run once; what is made of the weights is made again every time."""
+    def stage(self, name: str, alone: bool = False) -> None:
+        """Training stages run once, and say so when they are asked for `alone`; what is made of the weights is made
+        again every time."""
         if name in STAGES and name not in self.stages:
             raise DistillError(f"{name}: the configuration has no [{name}]; it has {', '.join(self.stages)}")
         if name in STAGES and self.done(name):
+            if alone and parallel.accelerator().is_main_process:
+                mark = self.path(name).with_name(f"{name}.done")
+                print(f"{name}: done already; remove {mark} and {self.path(name)} to do it again", file=sys.stderr)
             return
         if parallel.accelerator().is_main_process:
             print(json.dumps({"stage": name}), flush=True)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from . import config, parallel
 from .diffusion import Batch, Denoiser, Schedule
@@ -16,7 +18,7 @@ from .training import DataLoss, run
 def from_teacher(cfg: config.Student, teacher: Denoiser, init: str = "teacher") -> Denoiser:
     """All that the teacher has is copied ("teacher"), its attention put into the new mixers too ("causal"), or nothing
     but its shape is taken ("scratch"; the text encoder always stays)."""
-    torch.manual_seed(1)
+    torch.manual_seed(cfg.seed)
     theirs = teacher.transformer
     transformer = T2MDTransformer2DModel(
         **theirs.config
@@ -40,7 +42,7 @@ def from_teacher(cfg: config.Student, teacher: Denoiser, init: str = "teacher") 
         for new, old in zip(transformer.transformer_blocks, theirs.transformer_blocks, strict=True):
             if new.kind != "attention" and old.kind == "attention":
                 from_attention(new, old)
-    return Denoiser(teacher.text_encoder, transformer)
+    return Denoiser(copy.deepcopy(teacher.text_encoder), transformer)  # its own: sharding changes a module in place
 
 
 @torch.no_grad()
@@ -107,12 +109,17 @@ class ForceLoss(Taught):
         transformer = self.student.transformer
         grid = (x_t.shape[-2] // transformer.patch, x_t.shape[-1] // transformer.patch)
         pairs = {
-            f"mixer{n}": (block.mix(u, grid), target)
+            f"mixer{n}": (self.imitate(block, u, grid), target)
             for n, (block, (u, target)) in enumerate(zip(transformer.transformer_blocks, record, strict=True))
             if block.kind != "attention"
         }
         losses = dict(zip(pairs, self.mixer_errors(list(pairs.values())), strict=True))
         return losses | {"loss": torch.stack(list(losses.values())).sum()}
+
+    def imitate(self, block: Block, u: Tensor, grid: tuple[int, int]) -> Tensor:
+        if self.student.transformer.checkpointing:
+            return checkpoint(block.mix, u, grid, use_reentrant=False)
+        return block.mix(u, grid)
 
 
 class DistillLoss(Taught):

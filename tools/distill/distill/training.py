@@ -32,7 +32,7 @@ class DataLoss(nn.Module):
 def held_out_errors(model: Denoiser, batches: Iterable[Batch], schedule: Schedule) -> dict[str, float]:
     """Mean squared errors of what the network predicts and of epsilon, on latents that are never trained on."""
     totals, count = np.zeros(2), 0
-    device = parallel.accelerator().device
+    device = model.device
     for batch in batches:
         batch = parallel.to_device(batch, device)
         x_t, signal, sigma = schedule.noisy(batch)
@@ -48,4 +48,5 @@ def run(step: nn.Module, cfg: config.Diffusion, stream, directory: Path) -> Deno
     """`stream(i)` gives batch i, `stream.held_out()` the test's; what requires no gradient stays. -> the average"""
     step.student.transformer.checkpointing = cfg.checkpointing
     loop = Loop(directory, step, cfg, adam_only=ADAM_ONLY)
-    return loop.run(stream, lambda average: held_out_errors(average, stream.held_out(), step.schedule))
+    average = loop.run(stream, lambda average: held_out_errors(average, stream.held_out(), step.schedule))
+    return parallel.whole(average, average.blank()) if cfg.sharded else average

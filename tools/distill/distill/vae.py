@@ -40,7 +40,7 @@ def to_tensor(pictures: np.ndarray) -> Tensor:
 def to_pictures(x: Tensor) -> np.ndarray:
     """float [B, 3, H, W] in -1..1 -> uint8 [B, H, W, 3]"""
     x = (x.float().clamp(-1, 1) + 1) * 127.5 + 0.5
-    return x.permute(0, 2, 3, 1).clamp(0, 255).byte().numpy()
+    return x.permute(0, 2, 3, 1).clamp(0, 255).byte().cpu().numpy()
 
 
 def gradient_loss(a: Tensor, b: Tensor) -> Tensor:
@@ -64,8 +64,9 @@ def psnr(y: Tensor, x: Tensor) -> float:
 
 @torch.no_grad()
 def reconstruct(vae: AutoencoderKL, x: Tensor) -> Tensor:
-    with torch.autocast("cpu", torch.bfloat16):
-        return torch.cat([vae.decode(vae.encode(b).latent_dist.mode()).sample.float() for b in x.split(16)])
+    with torch.autocast(vae.device.type, torch.bfloat16):
+        parts = [vae.decode(vae.encode(b.to(vae.device)).latent_dist.mode()).sample.float() for b in x.split(16)]
+    return torch.cat(parts).to(x.device)
 
 
 def held_out(count: int = 64) -> Tensor:

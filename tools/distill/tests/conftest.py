@@ -40,21 +40,27 @@ def smoke(tmp_path_factory):
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
 
 
-def start(*args: object) -> subprocess.Popen:
-    """The command in the background, to be killed; its output is text."""
-    command = [sys.executable, "-m", "distill", *map(str, args)]
-    return subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
-
-
-def distill(*args: object, processes: int = 1, before: str = "", timeout: float = 900) -> subprocess.CompletedProcess:
-    """The command as its users run it, by torchrun when there are several processes; `before` is a shell prefix."""
+def command(args: tuple[object, ...], processes: int) -> list[str]:
+    """As its users run it, by torchrun when there are several processes."""
     python = [sys.executable, "-m"]
     if processes > 1:
         python += ["torch.distributed.run", f"--nproc-per-node={processes}", "--standalone", "-m"]
-    command = [*python, "distill", *map(str, args)]
+    return [*python, "distill", *map(str, args)]
+
+
+def start(*args: object, processes: int = 1) -> subprocess.Popen:
+    """The command in the background, to be killed, in a group of its own; its output is text."""
+    return subprocess.Popen(
+        command(args, processes), cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def distill(*args: object, processes: int = 1, before: str = "", timeout: float = 900) -> subprocess.CompletedProcess:
+    """The command to its end; `before` is a shell prefix."""
+    line = command(args, processes)
     if before:
-        command = ["sh", "-c", f'{before}; exec "$@"', "sh", *command]
-    return subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout)
+        line = ["sh", "-c", f'{before}; exec "$@"', "sh", *line]
+    return subprocess.run(line, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout)
 
 
 def relative(a: torch.Tensor, b: torch.Tensor) -> float:

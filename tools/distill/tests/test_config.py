@@ -35,14 +35,15 @@ def test_every_shipped_config_is_read(path, monkeypatch):
         ("latents.counts=[1]", r"\[latents\] counts: found \[1\], expected one for each of sizes"),
         ("output.sizes={100=4}", r"\[output\] sizes: found .*'100': 4\}, expected multiples of 128"),
         ("pipeline=/nowhere", r"pipeline: found '/nowhere', expected no \['vae', 'model', 'teacher'\]"),
-        ('student.mixers=["attention"]', None),
+        ('student.mixers=["attention"]', r"\[student\] mixers: found 1, expected one for each of the teacher's 8"),
+        ('student.mixers=["mambo"]', r"\[student\] mixers: found \['mambo'\], expected each one of attention"),
+        ("student.fusion=mean", r"\[student\] fusion: found 'mean', expected \"concat\" or \"sum\""),
+        ("model.pos_embed_type=rotary", r"\[model\] pos_embed_type: found 'rotary', expected sincos or"),
+        ("output.dtype=int8", r"\[output\] dtype: found 'int8', expected float16 or float32"),
+        ("latents.sizes=[128,192,512]", r"\[latents\] sizes: found \[128, 192, 512\], expected multiples of 128"),
     ],
 )
 def test_wrong_values(override, message):
-    if message is None:
-        with pytest.raises(DistillError, match=r"\[student\] mixers: found 1, expected one for each"):
-            config.load(SMOKE, [override]).student.token_mixers(8)
-        return
     with pytest.raises(DistillError, match=message):
         config.load(SMOKE, [override])
 

@@ -94,14 +94,22 @@ def test_text_encoder_as_onnx(smoke, length):
     assert relative(torch.from_numpy(embeds), expected) < 1e-5
 
 
+def test_a_finished_stage_says_so(smoke):
+    sets = [f'workdir="{smoke.dir}"']
+    result = distill("force", SMOKE, *(x for s in sets for x in ("--set", s)))
+    assert result.returncode == 0
+    assert "force: done already; remove" in result.stderr
+
+
 def test_report(smoke):
     docs = smoke.dir / "docs"
     scores = json.loads((docs / "scores.json").read_text())
-    assert scores["prompts"] == 18
+    assert scores["prompts"] == 18 and scores["pictures"] == 2
     for name in ("teacher", "force", "distill", "adapt", "student"):
-        fid = {"fid"} if name in ("teacher", "student") else set()
+        own = {"fid"} if name in ("teacher", "student") else set()
+        own |= {"eps_from_teacher"} if name != "teacher" else set()
         expected = {*data.KINDS, "mean", "all_prompts", "seconds", "held_out", "held_out_eps", "eps_by_time"}
-        assert set(scores[name]) == expected | fid
+        assert set(scores[name]) == expected | own
         assert len(scores[name]["eps_by_time"]) == 10
         assert scores[name].get("fid", 1) > 0
     at_256 = scores["sizes"]["256"]
@@ -212,4 +220,15 @@ def test_a_full_disk_in_a_stage(smoke, tmp_path):
     assert "state.pt" in result.stderr.splitlines()[-1]
     assert "make room and run again" in result.stderr.splitlines()[-1]
     assert not list((tmp_path / "force").glob("*.tmp"))
+    assert distill(*arguments).returncode == 0
+
+
+def test_a_full_disk_at_the_export(smoke, tmp_path):
+    """After training: a sentence and no traceback, and a second run mends it."""
+    sets = [f'parent="{smoke.dir}"', f"parent_stages={json.dumps(stages.STAGES)}", f'output.model="{tmp_path}"']
+    arguments = ["export", SMOKE, *(x for s in [f'workdir="{tmp_path}"', *sets] for x in ("--set", s))]
+    result = distill(*arguments, before="trap '' XFSZ; ulimit -f 20")
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "File too large" in result.stderr and "mend it and run again" in result.stderr.splitlines()[-1]
     assert distill(*arguments).returncode == 0
