@@ -69,7 +69,7 @@ it("is stopped while it downloads, keeps what is here, and goes on from there", 
   expect(rest).toBeLessThan(14);
   await page.getByRole("button", { name: "Model: Shapes and things" }).click();
   const card = page.locator(".card.model");
-  await expect.poll(() => card.innerText()).toMatch(/MB of 15 MB here/);
+  await expect.poll(() => card.innerText()).toMatch(/MB of 19 MB here/);
 
   // Resumed in the models dialog, paused there, resumed again.
   await card.getByRole("button", { name: /^Resume, \d/ }).click();
@@ -85,7 +85,7 @@ it("removes a model from this device, and brings it again only when asked", asyn
   await page.getByRole("button", { name: "Model: Shapes and things" }).click();
   const card = page.locator(".card.model");
   await card.getByRole("button", { name: "Remove from this device" }).click();
-  await expect.poll(() => card.innerText()).toContain("15 MB to download");
+  await expect.poll(() => card.innerText()).toContain("19 MB to download");
   expect(
     await page.evaluate(async () => {
       const folder = await (await navigator.storage.getDirectory()).getDirectoryHandle("scanvas-weights");

@@ -47,7 +47,7 @@ describe("scanvas", () => {
       /^relative error [^\n]*, 10 of \d+ tensors\n( {2}\d\.\d\de-\d {2}\w+\/[\w.]+\n){10}/m,
     );
     expect(quantised.out).toMatch(
-      /^[\d.]+ s, in 14\.\d MB \(\d+ MB\/s\), out \d\.\d MB \(\d+ MB\/s\), memory \d+ MiB$/m,
+      /^[\d.]+ s, in 18\.\d MB \(\d+ MB\/s\), out \d\.\d MB \(\d+ MB\/s\), memory \d+ MiB$/m,
     );
     const json = await scanvas("inspect", out, "--json");
     const report = JSON.parse(json.out) as ModelReport;
