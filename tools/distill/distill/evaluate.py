@@ -325,7 +325,7 @@ def report(run: Run) -> None:
     plot.losses({name: log for s in run.stages for name, log in logs(run, s)}).save(docs / "losses.png", optimize=True)
 
     def by_time(title: str, key: str) -> Image.Image:
-        lines = {n: [(100 * k + 50, v) for k, v in enumerate(results[n][key])] for n in models if key in results[n]}
+        lines = {n: [(100 * k + 50, v) for k, v in enumerate(results[n].get(key, []))] for n in models}
         return plot.panel(title, lines, log=True, unit="")
 
     panels = [

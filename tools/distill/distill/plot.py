@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -33,6 +34,7 @@ def panel(
     """One set of axes; x in `unit`. Values may be drawn on a logarithmic scale."""
     image = Image.new("RGB", size, "white")
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(11)
+    ink = dict(zip(lines, itertools.cycle(INK), strict=False))  # a name has one colour beside panels that lack another
     lines = {k: [(x, y) for x, y in v if y > 0 or not log] for k, v in lines.items()}
     lines = {k: v for k, v in lines.items() if v}
     if not lines:  # a run too short to have logged anything
@@ -58,8 +60,8 @@ def panel(
             (left + (right - left) * x / last, bottom - (bottom - top) * (float(scale(y)) - low) / (high - low))
             for x, y in points
         ]
-        draw.line(place, fill=INK[k % len(INK)], width=2)
-        draw.text((right - 110, top + 4 + 14 * k), name, fill=INK[k % len(INK)], font=font)
+        draw.line(place, fill=ink[name], width=2)
+        draw.text((right - 110, top + 4 + 14 * k), name, fill=ink[name], font=font)
     return image
 
 
