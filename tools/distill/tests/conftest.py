@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -61,6 +62,12 @@ def distill(*args: object, processes: int = 1, before: str = "", timeout: float 
     if before:
         line = ["sh", "-c", f'{before}; exec "$@"', "sh", *line]
     return subprocess.run(line, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, timeout=timeout)
+
+
+def losses(path: Path) -> list[dict]:
+    """The records of a training log that hold losses, without what the clock says."""
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    return [{k: v for k, v in r.items() if k not in ("elapsed", "rate")} for r in records if "loss" in r]
 
 
 def relative(a: torch.Tensor, b: torch.Tensor) -> float:

@@ -10,17 +10,12 @@ import signal
 import pytest
 import sentencepiece
 import torch
-from conftest import GOLDEN, ROOT, SMOKE, distill, start
+from conftest import GOLDEN, ROOT, SMOKE, distill, losses, start
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from distill import config, export, layout, shards
 from distill.errors import DistillError
-
-
-def losses(path) -> list[dict]:
-    records = [json.loads(line) for line in path.read_text().splitlines()]
-    return [{k: v for k, v in r.items() if k not in ("elapsed", "rate")} for r in records if "loss" in r]
 
 
 def test_two_blocks_of_the_real_width(tmp_path):
@@ -59,7 +54,7 @@ def test_a_tokenizer_that_is_a_sentencepiece_model(tmp_path):
 
 
 def test_shards_at_an_address(smoke):
-    """Batches from a URL are those of the folder; a stage asked to read from there makes no latents of its own."""
+    """Batches from a URL are those of the folder."""
     folder = smoke.path("latents") / "128"
     cfg = smoke.cfg.force
     local, remote = shards.Stream(folder, cfg), shards.Stream(f"file://{folder}", cfg)
@@ -71,6 +66,7 @@ def test_shards_at_an_address(smoke):
 
 
 def test_training_from_an_address(smoke, tmp_path):
+    """A run whose shards lie elsewhere makes no latents of its own."""
     sets = [f'parent="{smoke.dir}"', 'parent_stages=["vae", "teacher"]', f'workdir="{tmp_path}"', "force.steps=2"]
     sets.append(f'latents.url="file://{smoke.path("latents")}"')
     for stage in ("latents", "force"):

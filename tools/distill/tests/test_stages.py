@@ -8,7 +8,7 @@ import signal
 import onnxruntime
 import pytest
 import torch
-from conftest import SMOKE, distill, relative, start
+from conftest import SMOKE, distill, losses, relative, start
 from diffusers import AutoencoderKL, DPMSolverMultistepScheduler
 from PIL import Image
 from safetensors.torch import load_file
@@ -155,11 +155,6 @@ def test_comparison(smoke, tmp_path):
     }
 
 
-def log(path) -> list[dict]:
-    records = [json.loads(line) for line in path.read_text().splitlines()]
-    return [{k: v for k, v in r.items() if k not in ("elapsed", "rate")} for r in records if "loss" in r]
-
-
 def test_two_processes_have_the_loss_curve_of_one(smoke, tmp_path):
     """Two gloo processes through torchrun and accelerate, the same global batches, from force to distill."""
     common = [
@@ -177,7 +172,7 @@ def test_two_processes_have_the_loss_curve_of_one(smoke, tmp_path):
             result = distill(stage, SMOKE, *sets, processes=processes)
             assert result.returncode == 0, result.stderr[-3000:]
     for stage in ("force", "distill"):
-        one, two = (log(tmp_path / str(n) / stage / "log.jsonl") for n in (1, 2))
+        one, two = (losses(tmp_path / str(n) / stage / "log.jsonl") for n in (1, 2))
         assert len(one) == len(two) == 4
         for a, b in zip(one, two, strict=True):
             assert a.keys() == b.keys()
