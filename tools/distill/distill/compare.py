@@ -34,9 +34,8 @@ def compare(runs: Sequence[Run], out: Path) -> None:
         evaluate.keep_logs(run, out / "logs", f"{name}-")
     judge.sheet(8, per_row=1).save(out / "ablations.png", optimize=True)
     curves = {run.dir.name: held_out(run) for run in runs}
-    plot.panel("held-out error by step", curves, log=True, unit="", size=(920, 420)).save(
-        out / "ablation_curves.png", optimize=True
-    )
+    panel = plot.Panel("error on held-out latents", curves, "steps, teacher forcing's included", log=True)
+    plot.save([panel], out / "ablation_curves.svg", columns=1)
     (out / "ablations.json").write_text(json.dumps(results, indent=1) + "\n")
     titles = {"teacher": "the teacher: attention in every block"} | {run.dir.name: run.cfg.title for run in runs}
     (out / "ablations.md").write_text(table(results, titles))

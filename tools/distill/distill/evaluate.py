@@ -322,17 +322,17 @@ def report(run: Run) -> None:
         results["sizes"][size], sheet = judge.at_size(exported, autoencoder, int(size), count)
         sheet.save(docs / f"size_{size}.png", optimize=True)
     judge.sheet(per_row=2).save(docs / "grid.png", optimize=True)
-    plot.losses({name: log for s in run.stages for name, log in logs(run, s)}).save(docs / "losses.png", optimize=True)
+    plot.save(plot.losses({name: log for s in run.stages for name, log in logs(run, s)}), docs / "losses.svg")
 
-    def by_time(title: str, key: str) -> Image.Image:
+    def by_time(title: str, key: str) -> plot.Panel:
         lines = {n: [(100 * k + 50, v) for k, v in enumerate(results[n].get(key, []))] for n in models}
-        return plot.panel(title, lines, log=True, unit="")
+        return plot.Panel(title, lines, "time step", log=True)
 
     panels = [
         by_time("error of epsilon by time step", "eps_by_time"),
         by_time("distance of epsilon from the teacher's", "eps_from_teacher"),
     ]
-    plot.sheet(panels).save(docs / "errors.png", optimize=True)
+    plot.save(panels, docs / "errors.svg")
     keep_logs(run, docs / "logs")
     (docs / "scores.json").write_text(json.dumps(results, indent=1) + "\n")
     print(json.dumps(results), flush=True)

@@ -116,7 +116,7 @@ def test_report(smoke):
     assert at_256["prompts"] == 2 and 0 <= at_256["all_prompts"] <= 1
     with Image.open(docs / "size_256.png") as sheet:
         assert sheet.width >= 2 * 256 and sheet.height >= 256
-    figures = {"grid.png", "losses.png", "errors.png", "size_256.png"}
+    figures = {"grid.png", "losses.svg", "errors.svg", "size_256.png"}
     assert {p.name for p in docs.iterdir()} == {*figures, "scores.json", "logs"}
     assert {p.name for p in (docs / "logs").iterdir()} == {
         *(f"{stage}.jsonl" for stage in ("vae", "teacher", "force", "distill", "adapt", "detector")),
