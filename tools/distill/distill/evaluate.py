@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -195,6 +196,49 @@ def features(eye: Detector, pictures: np.ndarray) -> Tensor:
     return torch.cat(out).double()
 
 
+class Drawings:
+    """Pictures of a report, kept in a folder under a digest of all that makes them: a report that was cut short, or
+    that has one model more than the last, draws the rest."""
+
+    def __init__(self, folder: Path, cfg: config.Output):
+        self.folder, self.cfg = folder, cfg
+
+    def __call__(
+        self,
+        name: str,
+        model: Denoiser,
+        decoder: AutoencoderKL,
+        captions: Sequence[str],
+        seeds: Sequence[int],
+        size: int = data.BASE,
+        batch: int = 32,
+    ) -> tuple[np.ndarray, float]:
+        """-> uint8 [N, size, size, 3], one for each caption and seed, and the seconds that drawing them took"""
+        cfg = self.cfg
+        settings = [list(captions), list(seeds), size, batch, cfg.steps, cfg.guidance, cfg.compile]
+        digest = hashlib.sha256(json.dumps(settings).encode())
+        for network in (model, decoder):
+            for key, value in network.state_dict().items():
+                digest.update(key.encode())
+                digest.update(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        path = self.folder / f"{name}-{digest.hexdigest()[:16]}.npz"
+        if path.exists():
+            with np.load(path) as kept:
+                return kept["pictures"], float(kept["seconds"])
+        start = time.monotonic()
+        # Compiled for the many pictures of one size only.
+        quick = torch.compile(model) if cfg.compile and size == data.BASE else model
+        shown = sample.pictures(
+            quick, decoder, list(captions), list(seeds), cfg.steps, cfg.guidance, size=size, batch=batch
+        )
+        seconds = round(time.monotonic() - start, 1)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp.npz")
+        np.savez_compressed(temporary, pictures=shown, seconds=seconds)
+        temporary.replace(path)
+        return shown, seconds
+
+
 def frechet(a: Tensor, b: Tensor) -> float:
     """Frechet distance of the normal distributions with the moments of two sets of features [N, F]"""
     difference = a.mean(0) - b.mean(0)
@@ -218,6 +262,7 @@ class Judge:
             self.scenes = [self.scenes[k * len(self.scenes) // self.cfg.prompts] for k in range(self.cfg.prompts)]
             self.chosen = list(range(min(16, self.cfg.prompts)))
         self.known, self.all = geneval.prompts()
+        self.draw = Drawings(run.dir / "evaluate", self.cfg)
         self.held = list(run.stream(run.cfg.distill or run.cfg.teacher).held_out())
         self.columns: dict[str, np.ndarray] = {}
         self.marks: dict[str, list[bool]] = {}
@@ -225,15 +270,13 @@ class Judge:
     def __call__(self, name: str, model: Denoiser, decoder: AutoencoderKL, found_in: Path, whole: bool = False) -> dict:
         """-> scores, errors and seconds; what was seen in each picture goes to `found_in`. `whole`: GenEval's prompts
         and FID too, where they are wanted"""
-        cfg, start = self.cfg, time.monotonic()
-        model, decoder = model.to(self.device), decoder.to(self.device)
+        cfg, model, decoder = self.cfg, model.to(self.device), decoder.to(self.device)
         scenes = self.scenes * cfg.pictures
         captions = [s.caption for s in scenes]
         seeds = [1000 + i for i in range(len(captions))]
-        quick = torch.compile(model) if cfg.compile else model
-        shown = sample.pictures(quick, decoder, captions, seeds, cfg.steps, cfg.guidance)
+        shown, seconds = self.draw(name, model, decoder, captions, seeds)
         found = detect(self.eye, shown)
-        results: dict = score(scenes, found) | {"seconds": round(time.monotonic() - start, 1)}
+        results: dict = score(scenes, found) | {"seconds": seconds}
         with torch.autocast(self.device.type, torch.bfloat16):
             results |= training.held_out_errors(model, self.held, self.schedule)
         results["eps_by_time"] = errors_by_time(model, self.held, self.schedule)
@@ -242,10 +285,10 @@ class Judge:
         if whole and cfg.geneval:
             known = self.known * cfg.pictures
             captions = [s.caption for s in known]
-            made = sample.pictures(quick, decoder, captions, list(range(len(captions))), cfg.steps, cfg.guidance)
+            made, _ = self.draw(f"{name}-geneval", model, decoder, captions, range(len(captions)))
             results["geneval"] = score(known, detect(self.eye, made))
         if whole and cfg.fid:
-            results["fid"] = fid(self.eye, quick, decoder, cfg)
+            results["fid"] = self.fid(name, model, decoder)
         self.columns[name] = shown[self.chosen]
         passed = [follows(s, f) for s, f in zip(scenes, found, strict=True)]
         self.marks[name] = [passed[i] for i in self.chosen]
@@ -267,19 +310,23 @@ class Judge:
             per_row,
         )
 
+    def fid(self, name: str, model: Denoiser, decoder: AutoencoderKL) -> float:
+        """Between generated pictures and as many rendered ones of the same captions, by the detector's features."""
+        rng = np.random.default_rng(99)
+        scenes = [data.make_scene(rng) for _ in range(self.cfg.fid)]
+        made, _ = self.draw(f"{name}-fid", model, decoder, [s.caption for s in scenes], range(len(scenes)))
+        return frechet(features(self.eye, made), features(self.eye, np.stack([data.render(s) for s in scenes])))
+
     def at_size(self, model: Denoiser, decoder: AutoencoderKL, size: int, count: int) -> tuple[dict, Image.Image]:
         """`count` of the prompts, evenly: scores of the pictures brought down to what the detector knows, and as many
         of them as fit into `SHEET` pixels side by side."""
-        cfg, start, times = self.cfg, time.monotonic(), size // data.BASE
+        times = size // data.BASE
         scenes = [self.scenes[k * len(self.scenes) // count] for k in range(count)]
         captions = [s.caption for s in scenes]
         batch = max(1, 32 // times**2)
-        shown = sample.pictures(model, decoder, captions, list(range(count)), cfg.steps, cfg.guidance, size, batch)
+        shown, seconds = self.draw(f"student-{size}", model, decoder, captions, range(count), size, batch)
         small = np.stack([np.asarray(Image.fromarray(picture).reduce(times)) for picture in shown])
-        results = score(scenes, detect(self.eye, small)) | {
-            "prompts": count,
-            "seconds": round(time.monotonic() - start, 1),
-        }
+        results = score(scenes, detect(self.eye, small)) | {"prompts": count, "seconds": seconds}
         fit = min(count, SHEET // size)
         picked = [(2 * k + 1) * count // (2 * fit) for k in range(fit)]
         sheet = contact_sheet([captions[k] for k in picked], {f"{size} px": shown[picked]}, per_row=fit)
@@ -350,11 +397,3 @@ def logs(run: Run, stage: str) -> list[tuple[str, Path]]:
     """-> (name, file) of a stage's logs; highres has one for each phase, "highres-phase1" the first"""
     found = sorted(run.path(stage).rglob("log.jsonl"))
     return [("-".join((stage, *log.relative_to(run.path(stage)).parent.parts)), log) for log in found]
-
-
-def fid(eye: Detector, model: Denoiser, decoder: AutoencoderKL, cfg: config.Output) -> float:
-    """Between `cfg.fid` generated and as many rendered pictures of the same captions, by the detector's features."""
-    rng = np.random.default_rng(99)
-    scenes = [data.make_scene(rng) for _ in range(cfg.fid)]
-    made = sample.pictures(model, decoder, [s.caption for s in scenes], list(range(cfg.fid)), cfg.steps, cfg.guidance)
-    return frechet(features(eye, made), features(eye, np.stack([data.render(s) for s in scenes])))

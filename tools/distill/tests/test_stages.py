@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import signal
+from pathlib import Path
 
+import numpy as np
 import onnxruntime
 import pytest
 import torch
@@ -14,7 +17,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, T5EncoderModel
 
-from distill import compare, data, export, golden, sample, shards, stages
+from distill import compare, data, evaluate, export, golden, sample, shards, stages
 from distill.diffusion import Denoiser
 
 
@@ -123,6 +126,21 @@ def test_report(smoke):
         "highres-phase1.jsonl",
         "highres-phase2.jsonl",
     }
+
+
+def test_report_draws_nothing_twice(smoke, tmp_path, monkeypatch):
+    """A report cut short goes on; pictures of other weights or settings are drawn anew."""
+    scores = smoke.dir / "docs" / "scores.json"
+    before, drawn = scores.read_text(), []
+    monkeypatch.setattr(sample, "pictures", lambda *_, **__: drawn.append(1) or np.full((1, 8, 8, 3), len(drawn)))
+    evaluate.report(smoke)
+    assert scores.read_text() == before and not drawn
+    model, decoder = export.load(Path(smoke.cfg.output.model))
+    for guidance, factor, times in ((2.0, 1, 1), (2.0, 1, 1), (1.5, 1, 2), (1.5, 2, 3), (2.0, 0.5, 3)):
+        next(model.parameters()).data.mul_(factor)
+        draw = evaluate.Drawings(tmp_path, dataclasses.replace(smoke.cfg.output, guidance=guidance))
+        draw("student", model, decoder, ["a photo of a cat"], [1])
+        assert len(drawn) == times
 
 
 def test_comparison(smoke, tmp_path):
