@@ -226,14 +226,26 @@ class Adapt(Diffusion):
 
 @dataclass(frozen=True)
 class Phase(Diffusion):
-    """One high-resolution phase: `mix` gives each size its share of the batches."""
+    """One high-resolution phase: `mix` gives each size its share of the batches, `batches` its batch if not `batch`."""
 
     seed: int = 6
     mix: dict[str, float] = field(default_factory=dict)
+    batches: dict[str, int] = field(default_factory=dict)
 
     def check(self, who: str) -> None:
         super().check(who)
         expect(who, "mix", self.mix, "shares that add up to 1", abs(sum(self.mix.values()) - 1) < 1e-6)
+        expect(
+            who,
+            "batches",
+            self.batches,
+            f"multiples of lanes = {self.lanes} for sizes of the mix {list(self.mix)}",
+            all(size in self.mix and n > 0 and n % self.lanes == 0 for size, n in self.batches.items()),
+        )
+
+    def of(self, size: str) -> Phase:
+        """As the stream of one size sees it."""
+        return dataclasses.replace(self, batch=self.batches.get(size, self.batch))
 
 
 @dataclass(frozen=True)

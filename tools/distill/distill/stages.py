@@ -201,7 +201,7 @@ class Run:
         source = self.student("adapt" if self.done("adapt") else "distill")
         for n, phase in enumerate(self.cfg.highres.phases):
             place = self.dir / "highres" / f"phase{n + 1}"
-            streams = [self.stream(phase, size, self.folder(size)) for size in map(int, phase.mix)]
+            streams = [self.stream(phase.of(size), int(size), self.folder(int(size))) for size in phase.mix]
             ours = Denoiser.from_pretrained(self.parts, source, text=not self.embedded)
             ours.transformer.requires_grad_(True)
             if ours.text_encoder is not None:

@@ -33,6 +33,10 @@ def test_every_shipped_config_is_read(path, monkeypatch):
         ("distill=7", r"distill: found 7, expected Distill"),
         ("latents.source=folder", r"\[latents\] path: found '', expected where the folder lies"),
         ("latents.counts=[1]", r"\[latents\] counts: found \[1\], expected one for each of sizes"),
+        (
+            "highres.phases=[{steps=1, batch=4, mix={256=1.0}, batches={128=4}}]",
+            r"\] batches: found \{'128': 4\}, expected multiples of lanes = 4 for sizes of the mix \['256'\]",
+        ),
         ("output.sizes={100=4}", r"\[output\] sizes: found .*'100': 4\}, expected multiples of 128"),
         ("pipeline=/nowhere", r"pipeline: found '/nowhere', expected no \['vae', 'model', 'teacher'\]"),
         ('student.mixers=["attention"]', r"\[student\] mixers: found 1, expected one for each of the teacher's 8"),
@@ -86,3 +90,8 @@ def test_the_command_says_it_in_one_line():
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1].startswith("distill: ")
     assert "Traceback" not in result.stderr
+
+
+def test_a_phase_may_have_a_batch_for_each_size():
+    phase = config.load(SMOKE).highres.phases[0]
+    assert {size: phase.of(size).batch for size in phase.mix} == {"128": 16, "256": 4}
