@@ -201,6 +201,10 @@ class Run:
         source = self.student("adapt" if self.done("adapt") else "distill")
         for n, phase in enumerate(self.cfg.highres.phases):
             place = self.dir / "highres" / f"phase{n + 1}"
+            finished = place.with_suffix(".done")
+            if finished.exists():
+                source = place / "transformer"
+                continue
             streams = [self.stream(phase.of(size), int(size), self.folder(int(size))) for size in phase.mix]
             ours = Denoiser.from_pretrained(self.parts, source, text=not self.embedded)
             ours.transformer.requires_grad_(True)
@@ -209,6 +213,7 @@ class Run:
             mix = Mix(streams, list(phase.mix.values()), phase.seed)
             average = training.run(training.DataLoss(ours, Schedule.of(self.pipeline)), phase, mix, place)
             self.main(partial(average.transformer.save_pretrained, place / "transformer"))
+            self.main(finished.touch)
             source = place / "transformer"
         self.main(lambda: shutil.copytree(source, self.dir / "highres" / "transformer", dirs_exist_ok=True))
 

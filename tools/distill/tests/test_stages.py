@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -102,6 +103,24 @@ def test_a_finished_stage_says_so(smoke):
     result = distill("force", SMOKE, *(x for s in sets for x in ("--set", s)))
     assert result.returncode == 0
     assert "force: done already; remove" in result.stderr
+
+
+def test_a_finished_phase_is_not_trained_again(smoke, tmp_path):
+    """A killed run of several phases goes on in the one that it was in."""
+    known = json.dumps(["vae", "latents", "teacher", "force", "distill", "adapt"])
+    run = stages.Run(SMOKE, [f'workdir="{tmp_path}"', f'parent="{smoke.dir}"', f"parent_stages={known}"])
+    shutil.copytree(smoke.dir / "highres", tmp_path / "highres")
+    first, second = tmp_path / "highres" / "phase1", tmp_path / "highres" / "phase2"
+    (first / "state.pt").unlink()
+    shutil.rmtree(second)
+    second.with_suffix(".done").unlink()
+    run.stage("highres")
+    assert sorted(p.name for p in first.iterdir()) == ["log.jsonl", "transformer"]
+    assert second.with_suffix(".done").exists() and run.done("highres")
+    mine, theirs = (
+        load_file(d / "highres/transformer/diffusion_pytorch_model.safetensors") for d in (tmp_path, smoke.dir)
+    )
+    assert all(torch.allclose(mine[k], v, atol=1e-5) for k, v in theirs.items())
 
 
 def test_report(smoke):
