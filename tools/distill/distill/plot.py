@@ -53,7 +53,7 @@ def losses(logs: dict[str, Path]) -> list[Panel]:
 
 
 def figure(panels: Sequence[Panel], columns: int = 2) -> Figure:
-    """Panels in rows. A name has one colour in a panel, wherever others lack it; a legend lies beside its axes."""
+    """Panels in rows, legends beside the axes. A line's colour is its place among the names, drawn or empty."""
     rows = max(1, -(-len(panels) // columns))
     drawn = Figure(figsize=(5.5 * columns, 2.9 * rows), layout="constrained")
     for k, panel in enumerate(panels):
@@ -66,7 +66,8 @@ def figure(panels: Sequence[Panel], columns: int = 2) -> Figure:
             axes.set_yscale("log")
         for n, (name, points) in enumerate(panel.lines.items()):
             if points:
-                axes.plot(*zip(*points, strict=True), color=f"C{n}", linewidth=1.3, label=name)
+                marker = "o" if len(points) == 1 else None
+                axes.plot(*zip(*points, strict=True), color=f"C{n}", linewidth=1.3, marker=marker, label=name)
         if axes.lines:
             axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
         else:  # a run too short to have logged anything
