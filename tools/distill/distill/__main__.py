@@ -1,7 +1,7 @@
 """python -m distill STAGE CONFIG [--set table.key=value ...]
 
 run: every stage that the configuration has, then export and evaluate. Any stage can be killed and started again.
-compare: the stages of several configurations, and one table of their students in --out.
+compare: the stages of several configurations, with --seeds 3 three times, and one table of their students in --out.
 """
 
 from __future__ import annotations
@@ -38,16 +38,23 @@ def main() -> int:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. distill.steps=100")
     parser.add_argument("--prompt", default="a photo of a cat", help="sample: what to show")
     parser.add_argument("--seed", type=int, default=0, help="sample: seed of the noise")
+    parser.add_argument(
+        "--seeds", type=int, default=1, help="compare: runs of each configuration, of which the mean counts"
+    )
     parser.add_argument("--size", type=int, default=128, help="sample: edge in pixels")
     parser.add_argument("--out", type=Path, help="sample: file to write (picture.png); compare: folder (comparison)")
     args = parser.parse_args()
     if len(args.config) > 1 and args.stage != "compare":
         parser.error(f"{args.stage} takes one configuration, got {len(args.config)}")
+    if args.seeds < 1 or (args.seeds > 1 and args.stage != "compare"):
+        parser.error(f"--seeds is for compare, one or more; got {args.stage} with {args.seeds}")
     try:
-        run, *others = (stages.Run(path, args.set) for path in args.config)
         if args.stage == "compare":
-            compare.compare([run, *others], args.out or Path("comparison"))
-        elif args.stage == "sample":
+            rows = [compare.row(path, args.set, args.seeds) for path in args.config]
+            compare.compare(rows, args.out or Path("comparison"))
+            return 0
+        run = stages.Run(args.config[0], args.set)
+        if args.stage == "sample":
             picture(run, args)
         elif args.stage == "run":
             run.all()

@@ -299,14 +299,15 @@ class Judge:
         found_in.write_text("\n".join(rows) + "\n")
         return results
 
-    def sheet(self, count: int | None = None, per_row: int = 4) -> Image.Image:
-        """The grid's prompts (`count` of them, evenly) under every model so far."""
+    def sheet(self, count: int | None = None, per_row: int = 4, names: Sequence[str] | None = None) -> Image.Image:
+        """The grid's prompts (`count` of them, evenly) under the models of these names, else under all so far."""
+        names = list(self.columns) if names is None else names
         every = range(len(self.chosen))
         picked = every if count is None else [k * len(every) // count for k in range(min(count, len(every)))]
         return contact_sheet(
             [self.scenes[self.chosen[k]].caption for k in picked],
-            {name: shown[list(picked)] for name, shown in self.columns.items()},
-            {name: [marks[k] for k in picked] for name, marks in self.marks.items()},
+            {name: self.columns[name][list(picked)] for name in names},
+            {name: [self.marks[name][k] for k in picked] for name in names},
             per_row,
         )
 

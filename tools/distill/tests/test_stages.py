@@ -163,12 +163,12 @@ def test_report_draws_nothing_twice(smoke, tmp_path, monkeypatch):
 
 
 def test_comparison(smoke, tmp_path):
-    """Two rows of one teacher: both trained by the command, judged alike, in a table with their titles."""
+    """Two rows of one teacher, two seeds each: all trained, judged alike, in a table with their titles."""
     rows = {"a": "as it is", "b": "soft labels left out"}
-    runs = []
+    paths = []
     for n, title in rows.items():
-        config = tmp_path / f"{n}.toml"
-        config.write_text(f"""
+        paths.append(tmp_path / f"{n}.toml")
+        paths[-1].write_text(f"""
             base = "{SMOKE}"
             without = ["adapt", "highres"]
             workdir = "{tmp_path / n}"
@@ -178,17 +178,21 @@ def test_comparison(smoke, tmp_path):
             distill = {{ steps = 2, evaluate_every = 1, soft_weight = {0.5 if n == "a" else 0.0} }}
             output.prompts = 3
             """)
-        runs.append(stages.Run(config))
-    compare.compare(runs, tmp_path / "out")
+    made = [compare.row(path, seeds=2) for path in paths]
+    compare.compare(made, tmp_path / "out")
     found = json.loads((tmp_path / "out" / "ablations.json").read_text())
     assert list(found) == ["teacher", *rows]
     assert found["a"]["held_out"] != found["b"]["held_out"]
+    one, other = (seed["held_out"] for seed in found["a"]["seeds"])
+    assert one != other
+    assert found["a"]["held_out"] == pytest.approx((one + other) / 2)
     lines = (tmp_path / "out" / "ablations.md").read_text().splitlines()
     assert len({line.count("|") for line in lines}) == 1
     assert [line.split(" | ")[0] for line in lines[3:]] == [f"| {title}" for title in rows.values()]
-    assert compare.held_out(runs[0])[-1][0] == 4  # of one budget: two steps of each stage
+    assert ["±" in line for line in lines[2:]] == [False, True, True]  # the teacher is one
+    assert compare.held_out(made[0])[-1][0] == 4  # of one budget: two steps of each stage
     assert {p.name for p in (tmp_path / "out" / "logs").iterdir()} == {
-        f"{n}-{stage}.jsonl" for n in rows for stage in ("force", "distill")
+        f"{n}{seed}-{stage}.jsonl" for n in rows for seed in ("", "-seed2") for stage in ("force", "distill")
     }
 
 
