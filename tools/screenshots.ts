@@ -13,7 +13,7 @@ const PROMPTS = [
   "a photo of a penguin",
   "two green stars on a white background",
   "a photo of a pig",
-  "a rocket above a house",
+  "a photo of a rocket and a house",
   "a photo of a mushroom",
   "a photo of a red car",
   "three apples",
