@@ -122,13 +122,31 @@ function enter(work: Work, entry: Entry, data: Inputs): Promise<Contender> {
 async function inputs(work: Work): Promise<Inputs> {
   switch (work.kind) {
     case "step":
-      return stepInputs(work, (await ourModel(work)).denoiser!.config);
+      return stepInputs(work, (await ourModel(work)).denoiser!.config, await stepTexts(work));
     case "text":
       return textInputs(work, (await ourModel(work)).text!.config);
     case "image":
       return imageInputs(work, (await ourModel(work)).image!.config);
     default:
       return kernelInputs(work);
+  }
+}
+
+/** Two texts of any words, embedded. */
+async function stepTexts({
+  model,
+  textTokens: tokens,
+}: Extract<Work, { kind: "step" }>): Promise<[Float32Array, Float32Array]> {
+  const work = { kind: "text", model, tokens } as const;
+  const { gpu, text } = await ourModel(work);
+  const words = textInputs(work, text!.config).ids!.data;
+  const encoder = residentText(gpu, text!.config, text!.weights);
+  try {
+    const embed = (ids: Float32Array): Promise<Float32Array> => encoder.encode(Int32Array.from(ids), undefined);
+    const first = Float32Array.from(await embed(words));
+    return [first, await embed(words.toReversed())];
+  } finally {
+    encoder.dispose();
   }
 }
 
